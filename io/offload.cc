@@ -1,0 +1,127 @@
+#include "io/offload.h"
+
+#include <csignal>
+#include <utility>
+
+namespace handlefs::io {
+
+int InterruptSignal() {
+  static const int signal = [] {
+    int number = SIGRTMIN + 1;
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    sigaction(number, &action, nullptr);
+    return number;
+  }();
+  return signal;
+}
+
+OffloadPool::OffloadPool(unsigned threads, std::function<void()> start,
+                         Work work)
+    : limit_(threads), start_(std::move(start)), work_(std::move(work)) {
+  InterruptSignal();
+}
+
+OffloadPool::~OffloadPool() {
+  std::deque<Queued> queued;
+  std::vector<std::thread> threads;
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    queued.swap(queue_);
+    threads.swap(threads_);
+  }
+  for (Queued& q : queued) q.packet.token.ReplyError(Errno(EINTR));
+  for (std::thread& thread : threads) thread.join();
+}
+
+unsigned OffloadPool::GroupLimit() const {
+  return per_group_.size() > 1 ? (limit_ + 1) / 2 : limit_;
+}
+
+std::deque<OffloadPool::Queued>::iterator OffloadPool::Next() {
+  const unsigned limit = GroupLimit();
+  auto it = queue_.begin();
+  while (it != queue_.end() && per_group_[it->group] >= limit) ++it;
+  return it;
+}
+
+void OffloadPool::Submit(uint32_t group, Packet packet) {
+  absl::MutexLock lock(&mutex_);
+  per_group_.try_emplace(group, 0);
+  queue_.push_back({group, std::move(packet)});
+  if (idle_ > 0 || threads_.size() >= limit_ || stopping_) return;
+  Running& self = running_.emplace_back();
+  threads_.emplace_back([this, &self] { Serve(self); });
+}
+
+void OffloadPool::Serve(Running& self) {
+  start_();
+  mutex_.Lock();
+  self.thread = pthread_self();
+  while (true) {
+    ++idle_;
+    mutex_.Await(absl::Condition(this, &OffloadPool::HasNext));
+    --idle_;
+    if (stopping_) break;
+    auto next = Next();
+    Queued job = std::move(*next);
+    queue_.erase(next);
+    ++per_group_[job.group];
+    self.busy = true;
+    self.interrupted = false;
+    self.group = job.group;
+    self.unique = job.packet.token.unique();
+    mutex_.Unlock();
+    work_(std::move(job.packet));
+    mutex_.Lock();
+    self.busy = false;
+    --per_group_[job.group];
+  }
+  mutex_.Unlock();
+}
+
+bool OffloadPool::Interrupt(Unique target) {
+  mutex_.Lock();
+  for (auto it = queue_.begin(); it != queue_.end(); ++it) {
+    if (it->packet.token.unique() != target) continue;
+    Packet packet = std::move(it->packet);
+    queue_.erase(it);
+    mutex_.Unlock();
+    packet.token.ReplyError(Errno(EINTR));
+    return true;
+  }
+  bool found = false;
+  for (Running& running : running_) {
+    if (!running.busy || running.unique != target) continue;
+    running.interrupted = true;
+    pthread_kill(running.thread, InterruptSignal());
+    found = true;
+  }
+  mutex_.Unlock();
+  return found;
+}
+
+void OffloadPool::Tick() {
+  absl::MutexLock lock(&mutex_);
+  for (Running& running : running_) {
+    if (running.busy && running.interrupted) {
+      pthread_kill(running.thread, InterruptSignal());
+    }
+  }
+}
+
+bool OffloadPool::Drain(absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  auto calm = [this] {
+    mutex_.AssertHeld();
+    if (!queue_.empty()) return false;
+    for (const Running& running : running_) {
+      if (running.busy) return false;
+    }
+    return true;
+  };
+  return mutex_.AwaitWithTimeout(absl::Condition(&calm), timeout);
+}
+
+}  // namespace handlefs::io

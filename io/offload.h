@@ -1,0 +1,83 @@
+// Threads for requests that would wait: what a reader may not do. Bounded in
+// all, and for each group (a host file system) when there are several, so that
+// one hung file system cannot take every thread.
+//
+// A request waits in the queue or runs; INTERRUPT reaches it in both: queued,
+// it is answered EINTR at once; running, its token is marked and its thread
+// gets a signal until the system call returns.
+#ifndef HANDLEFS_IO_OFFLOAD_H_
+#define HANDLEFS_IO_OFFLOAD_H_
+
+#include <pthread.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "io/transport.h"
+
+namespace handlefs::io {
+
+// The signal that ends a system call with EINTR. It does nothing else; its
+// handler is installed without SA_RESTART by the first pool.
+int InterruptSignal();
+
+class OffloadPool {
+ public:
+  using Work = std::function<void(Packet)>;
+  // `start` runs once on each thread; `work` runs for each packet and must use
+  // its token.
+  OffloadPool(unsigned threads, std::function<void()> start, Work work);
+  // Waits for what runs and answers EINTR to what is queued.
+  ~OffloadPool();
+
+  // `group` tells file systems apart.
+  void Submit(uint32_t group, Packet packet);
+  // True if the request was found here.
+  bool Interrupt(Unique target);
+  // Repeats the signal to interrupted threads: it may have come just before
+  // their system call began. Called by the watchdog.
+  void Tick();
+  // Waits until nothing is queued or running, at most for `timeout`.
+  bool Drain(absl::Duration timeout);
+
+ private:
+  struct Queued {
+    uint32_t group;
+    Packet packet;
+  };
+  struct Running {
+    bool busy = false;
+    uint32_t group = 0;
+    Unique unique{0};
+    bool interrupted = false;
+    pthread_t thread{};
+  };
+
+  void Serve(Running& self);
+  unsigned GroupLimit() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::deque<Queued>::iterator Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stopping_ || Next() != queue_.end();
+  }
+
+  const unsigned limit_;
+  const std::function<void()> start_;
+  const Work work_;
+  absl::Mutex mutex_;
+  std::deque<Queued> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Running> running_ ABSL_GUARDED_BY(mutex_);  // one a thread
+  std::map<uint32_t, unsigned> per_group_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
+  unsigned idle_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace handlefs::io
+
+#endif  // HANDLEFS_IO_OFFLOAD_H_

@@ -1,0 +1,293 @@
+#include "io/reader.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace handlefs::io {
+namespace {
+
+enum Tag : uint64_t { kReadTag = 1, kWriteTag, kWakeTag, kCancelTag };
+constexpr unsigned kRingEntries = 8;
+
+}  // namespace
+
+Reader::Reader(const Setup& setup)
+    : setup_(setup),
+      port_(setup.device),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+Reader::~Reader() {
+  if (ring_) io_uring_queue_exit(&ring_->ring);
+}
+
+void Reader::OpenRing() {
+  ring_.emplace();
+  // One thread submits and reaps: the kernel need not interrupt it for task
+  // work. Before 6.1 the flags are not known.
+  for (unsigned flags :
+       {unsigned{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN},
+        0u}) {
+    if (io_uring_queue_init(kRingEntries, &ring_->ring, flags) == 0) return;
+  }
+  ring_.reset();
+}
+
+StopReason Reader::Serve() {
+  // The ring belongs to the thread that serves.
+  OpenRing();
+  slot_ = setup_.pool->Take();
+  StopReason reason = ring_ ? ServeRing() : ServePlain();
+  if (slot_ != nullptr) setup_.pool->Return(std::exchange(slot_, nullptr));
+  return reason;
+}
+
+void Reader::Stop() {
+  want_stop_.store(true);
+  uint64_t one = 1;
+  (void)!write(wake_.get(), &one, sizeof(one));
+  absl::MutexLock lock(&mutex_);  // wakes a parked reader
+}
+
+void Reader::Park() {
+  want_parked_.store(true);
+  uint64_t one = 1;
+  (void)!write(wake_.get(), &one, sizeof(one));
+}
+
+void Reader::Unpark() {
+  absl::MutexLock lock(&mutex_);
+  want_parked_.store(false);
+}
+
+void Reader::DrainWake() {
+  uint64_t count;
+  (void)!read(wake_.get(), &count, sizeof(count));
+}
+
+void Reader::FlushReply() {
+  if (reply_ == nullptr) return;
+  port_.Write(reply_->reply());
+  slot_ = std::exchange(reply_, nullptr);
+}
+
+Reader::Turn Reader::ObeyOrders() {
+  if (!want_stop_.load()) {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(
+        +[](Reader* self) {
+          return self->want_stop_.load() || !self->want_parked_.load();
+        },
+        this));
+  }
+  DrainWake();
+  if (!want_stop_.load()) return Turn::kContinue;
+  reason_ = StopReason::kStopped;
+  return Turn::kEnd;
+}
+
+io_uring_sqe* Reader::Sqe(Ring& ring) {
+  // At most a write, a read, a poll and a cancel are ever queued: it fits.
+  return io_uring_get_sqe(&ring.ring);
+}
+
+void Reader::ArmRing(Ring& ring) {
+  const int fd = setup_.device.get();
+  if (reply_ != nullptr) {
+    auto bytes = reply_->reply();
+    io_uring_sqe* sqe = Sqe(ring);
+    io_uring_prep_write(sqe, fd, bytes.data(),
+                        static_cast<unsigned>(bytes.size()), -1);
+    io_uring_sqe_set_data64(sqe, kWriteTag);
+    if (setup_.kind == DeviceKind::kFuse) {
+      // A write to /dev/fuse is done when the submission returns; only a
+      // refused one is worth a completion.
+      sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+      slot_ = reply_;
+    } else {
+      // A socket may take its time: the next request gets another slot.
+      ring.writing = reply_;
+      slot_ = setup_.pool->Take();
+    }
+    reply_ = nullptr;
+  }
+  if (!ring.read_armed && !read_result_) {
+    auto space = slot_->request();
+    io_uring_sqe* sqe = Sqe(ring);
+    if (setup_.kind == DeviceKind::kFuse) {
+      io_uring_prep_read(sqe, fd, space.data(),
+                         static_cast<unsigned>(space.size()), -1);
+    } else {
+      io_uring_prep_recv(sqe, fd, space.data(), space.size(), MSG_TRUNC);
+    }
+    io_uring_sqe_set_data64(sqe, kReadTag);
+    ring.read_armed = true;
+  }
+  if (!ring.wake_armed) {
+    io_uring_sqe* sqe = Sqe(ring);
+    io_uring_prep_poll_add(sqe, wake_.get(), POLLIN);
+    io_uring_sqe_set_data64(sqe, kWakeTag);
+    ring.wake_armed = true;
+  }
+}
+
+void Reader::CancelRead(Ring& ring) {
+  if (!ring.read_armed) return;
+  io_uring_sqe* sqe = Sqe(ring);
+  io_uring_prep_cancel64(sqe, kReadTag, 0);
+  io_uring_sqe_set_data64(sqe, kCancelTag);
+  while (ring.read_armed) {
+    int rc = io_uring_submit_and_wait(&ring.ring, 1);
+    if (rc < 0 && rc != -EINTR) return;
+    Reap(ring);
+  }
+}
+
+void Reader::Reap(Ring& ring) {
+  io_uring_cqe* cqe;
+  while (io_uring_peek_cqe(&ring.ring, &cqe) == 0) {
+    uint64_t tag = io_uring_cqe_get_data64(cqe);
+    int result = cqe->res;
+    io_uring_cqe_seen(&ring.ring, cqe);
+    if (tag == kReadTag) {
+      ring.read_armed = false;
+      if (result != -ECANCELED) read_result_ = result;
+    } else if (tag == kWakeTag) {
+      ring.wake_armed = false;
+    } else if (tag == kWriteTag) {
+      if (result < 0) DevPort::CountRefused(-result);
+      if (ring.writing != nullptr) {
+        setup_.pool->Return(std::exchange(ring.writing, nullptr));
+      }
+    }
+  }
+}
+
+StopReason Reader::ServeRing() {
+  Ring& ring = *ring_;
+  while (true) {
+    if (HasOrders() && !read_result_) {
+      FlushReply();
+      CancelRead(ring);
+      // A request that came before the cancellation is served first.
+      if (!read_result_ && ObeyOrders() == Turn::kEnd) break;
+    }
+    // While a socket is full its reader must take our reply before the next
+    // request is worked on.
+    if (!read_result_ || ring.writing != nullptr) {
+      ArmRing(ring);
+      int rc = io_uring_submit_and_wait(&ring.ring, 1);
+      if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY) {
+        read_error_ = -rc;
+        return StopReason::kReadError;
+      }
+      Reap(ring);
+      if (!read_result_ || ring.writing != nullptr) continue;
+    }
+    int result = *std::exchange(read_result_, std::nullopt);
+    if (OnRead(result) == Turn::kEnd) break;
+  }
+  FlushReply();
+  return reason_;
+}
+
+StopReason Reader::ServePlain() {
+  while (true) {
+    FlushReply();
+    if (HasOrders() && ObeyOrders() == Turn::kEnd) break;
+    pollfd fds[2] = {{setup_.device.get(), POLLIN, 0},
+                     {wake_.get(), POLLIN, 0}};
+    int ready = poll(fds, 2, -1);
+    if (ready < 0 && errno != EINTR) {
+      read_error_ = errno;
+      return StopReason::kReadError;
+    }
+    if (ready <= 0 || fds[0].revents == 0) continue;
+    auto space = slot_->request();
+    ssize_t n =
+        setup_.kind == DeviceKind::kFuse
+            ? read(setup_.device.get(), space.data(), space.size())
+            : recv(setup_.device.get(), space.data(), space.size(), MSG_TRUNC);
+    if (OnRead(n < 0 ? -errno : static_cast<int>(n)) == Turn::kEnd) break;
+  }
+  FlushReply();
+  return reason_;
+}
+
+Reader::Turn Reader::OnRead(int result) {
+  if (result > 0) {
+    Work(static_cast<size_t>(result));
+    return Turn::kContinue;
+  }
+  switch (-result) {
+    case EINTR:
+    case EAGAIN:
+    case ENOENT:  // the request was taken back while it was read
+    case ECANCELED:
+      return Turn::kContinue;
+    case 0:
+    case ECONNRESET:
+    case EPIPE:
+      reason_ = StopReason::kPeerClosed;
+      return Turn::kEnd;
+    case ENODEV:
+      reason_ = StopReason::kUnmounted;
+      return Turn::kEnd;
+    case ECONNABORTED:
+      reason_ = StopReason::kAborted;
+      return Turn::kEnd;
+    default:
+      reason_ = StopReason::kReadError;
+      read_error_ = -result;
+      return Turn::kEnd;
+  }
+}
+
+void Reader::Work(size_t size) {
+  Slot* slot = slot_;
+  slot->Assign(&port_);
+  auto space = slot->request();
+  bool whole = size <= space.size();
+  proto::Bytes message = space.first(whole ? size : space.size());
+  auto raw = proto::Split(message, setup_.setxattr_size->load());
+  port_.Begin(slot);
+  if (!raw.ok()) {
+    setup_.handler->OnMalformed(size);
+    // Only a socket can do this. The header tells whom to answer, if it is
+    // there; a message that was cut gets EIO, one that lies about its length
+    // EINVAL.
+    proto::Cursor cursor(message);
+    auto header = cursor.Take<abi::InHeader>();
+    const proto::OpRow* row = header ? proto::FindRow(header->opcode) : nullptr;
+    bool wants_reply =
+        header && (row == nullptr || row->reply != proto::ReplyKind::kNever);
+    if (wants_reply) {
+      slot->Finish(proto::MakeErrorHeader(Unique{header->unique},
+                                          Errno(whole ? EINVAL : EIO)));
+    } else {
+      slot->FinishSilently();
+    }
+  } else {
+    pulse_.fetch_add(1, std::memory_order_relaxed);
+    setup_.handler->OnPacket(
+        Packet{.raw = *raw, .token = Token(slot, Unique{raw->header.unique})});
+    pulse_.fetch_add(1, std::memory_order_relaxed);
+  }
+  switch (port_.End()) {
+    case DevPort::Outcome::kReply:
+      reply_ = slot;
+      slot_ = nullptr;
+      break;
+    case DevPort::Outcome::kSilent:
+      break;
+    case DevPort::Outcome::kAway:
+      slot_ = setup_.pool->Take();
+      break;
+  }
+}
+
+}  // namespace handlefs::io
