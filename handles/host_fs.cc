@@ -1,0 +1,164 @@
+#include "handles/host_fs.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/statfs.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+
+namespace handlefs {
+namespace {
+
+constexpr int kTagShift = 40;
+constexpr uint64_t kTagBits = (uint64_t{1} << 23) - 1;
+// Subvolume ids below this are their own tag; above are hashes.
+constexpr uint64_t kPlainTags = uint64_t{1} << 22;
+
+// Not in <linux/magic.h> of Debian 12 under these names.
+constexpr uint64_t kCifsMagic = 0xFF534D42;
+constexpr uint64_t kSmb2Magic = 0xFE534D42;
+constexpr uint64_t kCephMagic = 0x00C36400;
+
+bool IsRemote(uint64_t magic) {
+  return magic == NFS_SUPER_MAGIC || magic == SMB_SUPER_MAGIC ||
+         magic == kCifsMagic || magic == kSmb2Magic || magic == kCephMagic ||
+         magic == V9FS_MAGIC || magic == FUSE_SUPER_MAGIC ||
+         magic == AFS_FS_MAGIC;
+}
+
+Result<struct statx> Look(BorrowedFd fd) {
+  struct statx stx;
+  if (statx(fd.get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) != 0) {
+    return LastErrno();
+  }
+  return stx;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<HostFsSet>> HostFsSet::Make(const Source& source,
+                                                           Identity identity) {
+  std::unique_ptr<HostFsSet> set(new HostFsSet);
+  set->identity_ = identity;
+  UniqueFd mount(fcntl(source.dir.get(), F_DUPFD_CLOEXEC, 0));
+  auto fs = set->Inspect(std::move(mount), identity, &set->why_not_handles_);
+  if (!fs.ok()) {
+    return absl::ErrnoToStatus(
+        fs.error().value(),
+        absl::StrCat("cannot look at the file system of ", source.path));
+  }
+  if (identity == Identity::kHandle && !(*fs)->has_handles) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "identity=handle is not possible for ", source.path, ": ",
+        set->why_not_handles_, "; use identity=fd or identity=auto"));
+  }
+  absl::MutexLock lock(&set->mutex_);
+  set->main_ = fs->get();
+  set->all_.push_back(std::move(*fs));
+  return set;
+}
+
+Result<std::unique_ptr<HostFs>> HostFsSet::Inspect(UniqueFd mount,
+                                                   Identity identity,
+                                                   std::string* why) {
+  auto fs = std::make_unique<HostFs>();
+  struct statfs sfs;
+  if (fstatfs(mount.get(), &sfs) != 0) return LastErrno();
+  ASSIGN_OR_RETURN(struct statx stx, Look(mount));
+  fs->dev = DevOf(stx);
+  fs->magic = static_cast<uint64_t>(sfs.f_type) & 0xffffffff;
+  fs->is_remote = IsRemote(fs->magic);
+  fs->is_memory = fs->magic == TMPFS_MAGIC || fs->magic == RAMFS_MAGIC;
+  auto at = NameToHandle(mount, "");
+  if (at.ok()) fs->mount_id = at->mount_id;
+  if (identity == Identity::kFd) {
+    *why = "identity=fd was asked for";
+  } else if (!at.ok()) {
+    *why = absl::StrCat("the file system gives no file handles (",
+                        std::strerror(at.error().value()), ")");
+  } else if (auto opened = OpenByHandle(mount, at->handle, O_PATH);
+             !opened.ok()) {
+    *why = opened.error() == Errno(EPERM)
+               ? "opening file handles needs CAP_DAC_READ_SEARCH in the "
+                 "initial user namespace"
+               : absl::StrCat("its file handles cannot be opened (",
+                              std::strerror(opened.error().value()), ")");
+  } else {
+    // The same inode must come back, else the handles mean something else.
+    ASSIGN_OR_RETURN(struct statx again, Look(*opened));
+    fs->has_handles = again.stx_ino == stx.stx_ino && DevOf(again) == fs->dev;
+    if (!fs->has_handles) *why = "its file handles open other files";
+    fs->codec = Codec::Probe(at->handle, stx.stx_ino);
+  }
+  if (fs->has_handles) fs->mount = std::move(mount);
+  return fs;
+}
+
+const HostFs& HostFsSet::at(uint16_t index) const {
+  if (index == 0) return *main_;
+  absl::MutexLock lock(&mutex_);
+  return *all_[index < all_.size() ? index : 0];
+}
+
+Result<const HostFs*> HostFsSet::Of(int mount_id, BorrowedFd dir,
+                                    const char* name) {
+  if (mount_id == main_->mount_id) return main_;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& fs : all_) {
+      if (fs->mount_id == mount_id) return fs.get();
+    }
+  }
+  // A name that leads into another mount leads to its root; opening it as a
+  // directory or regular file is safe, other mounted things go by descriptor.
+  UniqueFd top(
+      openat(dir.get(), *name == '\0' ? "." : name,
+             O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_DIRECTORY | O_CLOEXEC));
+  std::unique_ptr<HostFs> fs;
+  if (top) {
+    std::string why;
+    ASSIGN_OR_RETURN(fs, Inspect(std::move(top), identity_, &why));
+  } else {
+    fs = std::make_unique<HostFs>();
+  }
+  fs->mount_id = mount_id;
+  absl::MutexLock lock(&mutex_);
+  for (const auto& known : all_) {
+    if (known->mount_id == mount_id) return known.get();
+  }
+  // Table entries number file systems with 16 bits.
+  if (all_.size() >= 0xffff) return Errno(ENFILE);
+  fs->index = static_cast<uint16_t>(all_.size());
+  all_.push_back(std::move(fs));
+  return all_.back().get();
+}
+
+uint64_t HostFsSet::TagOf(uint64_t dev, uint64_t subvolume) {
+  absl::MutexLock lock(&mutex_);
+  auto it = tags_.find(dev);
+  if (it != tags_.end()) return it->second;
+  // A subvolume's id is stable over reboots, a device number need not be.
+  uint64_t tag = subvolume != 0 && subvolume < kPlainTags
+                     ? subvolume
+                     : kPlainTags | (dev * 0x9e3779b97f4a7c15u >> 42);
+  auto taken = [&](uint64_t t) {
+    for (const auto& [other, used] : tags_) {
+      if (used == t) return true;
+    }
+    return false;
+  };
+  while (taken(tag)) tag = kPlainTags | ((tag + 1) & (kPlainTags - 1));
+  tags_.emplace(dev, tag);
+  return tag;
+}
+
+uint64_t HostFsSet::ShownIno(uint64_t dev, uint64_t ino, uint64_t subvolume) {
+  if (dev == main_->dev) return ino;
+  return ino ^ (TagOf(dev, subvolume) & kTagBits) << kTagShift;
+}
+
+}  // namespace handlefs

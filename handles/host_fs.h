@@ -1,0 +1,88 @@
+// The host file systems of a source: one for the source itself and, where
+// submounts are crossed, one for each mount below it. Each knows how its files
+// are identified, and whether operations on it can hang.
+//
+// Also the map that keeps inode numbers unique: the mount shows one st_dev, but
+// a tree can hold several (submounts, and every btrfs subvolume, whose roots
+// are all inode 256). Numbers of the source's own device are shown as they are;
+// others get a tag in bits 40..62.
+#ifndef HANDLEFS_HANDLES_HOST_FS_H_
+#define HANDLEFS_HANDLES_HOST_FS_H_
+
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "handles/codec.h"
+#include "handles/host_handle.h"
+#include "handles/source.h"
+#include "io/base/fd.h"
+#include "proto/base/errno.h"
+
+namespace handlefs {
+
+enum class Identity { kAuto, kHandle, kFd };
+
+constexpr uint64_t DevOf(const struct statx& stx) {
+  return uint64_t{stx.stx_dev_major} << 32 | stx.stx_dev_minor;
+}
+
+// Immutable once made.
+struct HostFs {
+  uint16_t index = 0;
+  int mount_id = 0;
+  uint64_t dev = 0;
+  uint64_t magic = 0;        // f_type
+  UniqueFd mount;            // for open_by_handle_at; none if !has_handles
+  bool has_handles = false;  // handles can be made and opened
+  Codec codec;
+  bool is_remote = false;  // NFS, CIFS, 9p, ceph, FUSE: metadata may hang
+  bool is_memory = false;  // tmpfs: nothing ever waits
+};
+
+class HostFsSet {
+ public:
+  // `identity` kHandle fails with FAILED_PRECONDITION where the source has no
+  // handles or the process may not open them; kAuto falls back to descriptors,
+  // and `why_not_handles()` tells the reason.
+  static absl::StatusOr<std::unique_ptr<HostFsSet>> Make(const Source& source,
+                                                         Identity identity);
+
+  const HostFs& main() const { return *main_; }
+  const HostFs& at(uint16_t index) const;
+  // The file system behind a mount id, made known on first sight. `dir`/`name`
+  // is the place where it was met.
+  Result<const HostFs*> Of(int mount_id, BorrowedFd dir, const char* name);
+  const std::string& why_not_handles() const { return why_not_handles_; }
+
+  // Which number is shown for a file. `subvolume` is the btrfs subvolume of its
+  // handle, 0 if unknown.
+  uint64_t ShownIno(uint64_t dev, uint64_t ino, uint64_t subvolume = 0);
+  uint64_t ShownIno(const struct statx& stx, uint64_t subvolume = 0) {
+    return ShownIno(DevOf(stx), stx.stx_ino, subvolume);
+  }
+
+ private:
+  HostFsSet() = default;
+  Result<std::unique_ptr<HostFs>> Inspect(UniqueFd mount, Identity identity,
+                                          std::string* why);
+  uint64_t TagOf(uint64_t dev, uint64_t subvolume);
+
+  Identity identity_ = Identity::kAuto;
+  std::string why_not_handles_;
+  const HostFs* main_ = nullptr;
+  mutable absl::Mutex mutex_;
+  std::vector<std::unique_ptr<HostFs>> all_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<uint64_t, uint64_t> tags_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace handlefs
+
+#endif  // HANDLEFS_HANDLES_HOST_FS_H_

@@ -1,0 +1,323 @@
+#include "handles/node_table.h"
+
+#include <fcntl.h>
+
+#include <limits>
+#include <utility>
+
+namespace handlefs {
+namespace {
+
+constexpr size_t kInline = 20;
+constexpr size_t kFirstSlots = 16;
+// How many ids after its own a file may have got on collisions.
+constexpr uint64_t kProbes = 4;
+
+uint32_t AddSaturated(uint32_t a, uint32_t b) {
+  uint32_t sum = a + b;
+  return sum < a ? std::numeric_limits<uint32_t>::max() : sum;
+}
+
+}  // namespace
+
+NodeTable::~NodeTable() {
+  for (Shard& shard : shards_) {
+    absl::MutexLock lock(&shard.mutex);
+    for (Entry& entry : shard.slots) {
+      if (entry.kind != Kind::kEmpty) {
+        if (entry.kind == Kind::kFd) UniqueFd close(FdOf(entry));
+        if (entry.kind == Kind::kHeap) {
+          std::byte* heap;
+          std::memcpy(&heap, entry.data.data(), sizeof(heap));
+          delete[] heap;
+        }
+      }
+    }
+  }
+}
+
+uint64_t NodeTable::HashOf(const ByHandle& file) const {
+  std::array<std::byte, 8 + HostHandle::kMax> text;
+  std::memcpy(&text[0], &file.handle.type, 4);
+  uint32_t fs = file.fs;
+  std::memcpy(&text[4], &fs, 4);
+  std::memcpy(&text[8], file.handle.bytes.data(), file.handle.size);
+  return SipHash(key_, std::span(text).first(8u + file.handle.size)) |
+         kTableBit;
+}
+
+uint64_t NodeTable::HashOf(const ByNumbers& file) const {
+  std::array<uint64_t, 3> text = {file.fs, file.dev, file.ino};
+  return SipHash(key_, std::as_bytes(std::span(text))) | kTableBit;
+}
+
+NodeTable::Entry NodeTable::MakeEntry(const ByHandle& file) {
+  Entry entry;
+  entry.lookups = 1;
+  entry.fs = file.fs;
+  entry.type = static_cast<uint16_t>(file.handle.type);
+  entry.size = file.handle.size;
+  if (file.handle.size <= kInline) {
+    entry.kind = Kind::kInline;
+    std::memcpy(entry.data.data(), file.handle.bytes.data(), file.handle.size);
+  } else {
+    entry.kind = Kind::kHeap;
+    auto* heap = new std::byte[file.handle.size];
+    std::memcpy(heap, file.handle.bytes.data(), file.handle.size);
+    std::memcpy(entry.data.data(), &heap, sizeof(heap));
+  }
+  return entry;
+}
+
+NodeTable::Entry NodeTable::MakeEntry(const ByNumbers& file, int fd) {
+  Entry entry;
+  entry.lookups = 1;
+  entry.fs = file.fs;
+  entry.kind = fd >= 0 ? Kind::kFd : Kind::kName;
+  std::memcpy(&entry.data[0], &file.dev, 8);
+  std::memcpy(&entry.data[8], &file.ino, 8);
+  std::memcpy(&entry.data[16], &fd, 4);
+  return entry;
+}
+
+int NodeTable::FdOf(const Entry& entry) {
+  int fd;
+  std::memcpy(&fd, &entry.data[16], 4);
+  return fd;
+}
+
+NodeTable::ByNumbers NodeTable::NumbersOf(const Entry& entry) {
+  ByNumbers numbers{.fs = entry.fs, .dev = 0, .ino = 0};
+  std::memcpy(&numbers.dev, &entry.data[0], 8);
+  std::memcpy(&numbers.ino, &entry.data[8], 8);
+  return numbers;
+}
+
+bool NodeTable::Same(const Entry& entry, const ByHandle& file) {
+  if (entry.kind != Kind::kInline && entry.kind != Kind::kHeap) return false;
+  if (entry.fs != file.fs || entry.size != file.handle.size ||
+      entry.type != static_cast<uint16_t>(file.handle.type)) {
+    return false;
+  }
+  const std::byte* bytes = entry.data.data();
+  if (entry.kind == Kind::kHeap) std::memcpy(&bytes, bytes, sizeof(bytes));
+  return std::memcmp(bytes, file.handle.bytes.data(), entry.size) == 0;
+}
+
+bool NodeTable::Same(const Entry& entry, const ByNumbers& file) {
+  return (entry.kind == Kind::kFd || entry.kind == Kind::kName) &&
+         NumbersOf(entry) == file;
+}
+
+NodeTable::Entry* NodeTable::FindIn(Shard& shard, uint64_t id) {
+  if (shard.slots.empty()) return nullptr;
+  size_t mask = shard.slots.size() - 1;
+  for (size_t i = id & mask;; i = (i + 1) & mask) {
+    Entry& entry = shard.slots[i];
+    if (entry.kind == Kind::kEmpty) return nullptr;
+    if (entry.id == id) return &entry;
+  }
+}
+
+NodeTable::Entry& NodeTable::InsertIn(Shard& shard, const Entry& entry) {
+  if (shard.slots.empty()) shard.slots.resize(kFirstSlots);
+  if (shard.used * 4 >= shard.slots.size() * 3) {
+    std::vector<Entry> old(shard.slots.size() * 2);
+    old.swap(shard.slots);
+    shard.used = 0;
+    for (Entry& moved : old) {
+      if (moved.kind != Kind::kEmpty) InsertIn(shard, moved);
+    }
+  }
+  size_t mask = shard.slots.size() - 1;
+  size_t i = entry.id & mask;
+  while (shard.slots[i].kind != Kind::kEmpty) i = (i + 1) & mask;
+  shard.slots[i] = entry;
+  ++shard.used;
+  return shard.slots[i];
+}
+
+void NodeTable::EraseIn(Shard& shard, Entry& entry) {
+  // Closes the gap, so that no tombstones pile up.
+  size_t mask = shard.slots.size() - 1;
+  size_t gap = static_cast<size_t>(&entry - shard.slots.data());
+  for (size_t i = (gap + 1) & mask; shard.slots[i].kind != Kind::kEmpty;
+       i = (i + 1) & mask) {
+    size_t home = shard.slots[i].id & mask;
+    if (((i - home) & mask) >= ((i - gap) & mask)) {
+      shard.slots[gap] = shard.slots[i];
+      gap = i;
+    }
+  }
+  shard.slots[gap] = Entry();
+  --shard.used;
+  // Memory of a walk that is over goes back.
+  if (shard.used * 8 < shard.slots.size() && shard.slots.size() > kFirstSlots) {
+    std::vector<Entry> old(shard.slots.size() / 2);
+    old.swap(shard.slots);
+    shard.used = 0;
+    for (Entry& moved : old) {
+      if (moved.kind != Kind::kEmpty) InsertIn(shard, moved);
+    }
+  }
+}
+
+template <typename File, typename Make>
+NodeId NodeTable::AcquireFile(const File& file, Make make) {
+  uint64_t hash = HashOf(file);
+  for (uint64_t probe = 0; probe < kProbes; ++probe) {
+    uint64_t id = (hash + probe) | kTableBit;
+    Shard& shard = ShardOf(id);
+    absl::MutexLock lock(&shard.mutex);
+    Entry* entry = FindIn(shard, id);
+    if (entry == nullptr) {
+      Entry fresh = make(shard, id);
+      fresh.id = id;
+      InsertIn(shard, fresh);
+      return NodeId{id};
+    }
+    if (Same(*entry, file)) {
+      entry->lookups = AddSaturated(entry->lookups, 1);
+      return NodeId{id};
+    }
+  }
+  return kNoNode;
+}
+
+template <typename File>
+std::optional<NodeId> NodeTable::FindFile(const File& file) {
+  uint64_t hash = HashOf(file);
+  for (uint64_t probe = 0; probe < kProbes; ++probe) {
+    uint64_t id = (hash + probe) | kTableBit;
+    Shard& shard = ShardOf(id);
+    absl::MutexLock lock(&shard.mutex);
+    Entry* entry = FindIn(shard, id);
+    if (entry == nullptr) return std::nullopt;
+    if (Same(*entry, file)) return NodeId{id};
+  }
+  return std::nullopt;
+}
+
+NodeId NodeTable::Acquire(const ByHandle& file) {
+  return AcquireFile(file, [&](Shard&, uint64_t) { return MakeEntry(file); });
+}
+
+NodeId NodeTable::Acquire(const ByNumbers& file, UniqueFd fd) {
+  return AcquireFile(file, [&](Shard&, uint64_t) {
+    descriptors_.fetch_add(1, std::memory_order_relaxed);
+    return MakeEntry(file, fd.release());
+  });
+}
+
+NodeId NodeTable::Acquire(const ByNumbers& file, ByName where) {
+  NodeId parent = where.parent;
+  bool fresh = false;
+  NodeId id = AcquireFile(file, [&](Shard& shard, uint64_t id) {
+    shard.mutex.AssertHeld();
+    shard.names[id] = std::move(where);
+    fresh = true;
+    return MakeEntry(file, -1);
+  });
+  if (fresh) AddLookup(parent);
+  return id;
+}
+
+Result<NodeTable::Found> NodeTable::Get(NodeId id) {
+  Shard& shard = ShardOf(Raw(id));
+  absl::MutexLock lock(&shard.mutex);
+  Entry* entry = FindIn(shard, Raw(id));
+  if (entry == nullptr) return Errno(ESTALE);
+  Found found;
+  if (entry->kind == Kind::kInline || entry->kind == Kind::kHeap) {
+    ByHandle& file = found.handle.emplace();
+    file.fs = entry->fs;
+    file.handle.type = entry->type;
+    file.handle.size = entry->size;
+    const std::byte* bytes = entry->data.data();
+    if (entry->kind == Kind::kHeap) std::memcpy(&bytes, bytes, sizeof(bytes));
+    std::memcpy(file.handle.bytes.data(), bytes, entry->size);
+    return found;
+  }
+  found.numbers = NumbersOf(*entry);
+  if (entry->kind == Kind::kName) {
+    found.name = shard.names.at(Raw(id));
+    return found;
+  }
+  // A duplicate, because a FORGET on another thread may close the original.
+  found.fd = UniqueFd(fcntl(FdOf(*entry), F_DUPFD_CLOEXEC, 0));
+  if (!found.fd) return LastErrno();
+  return found;
+}
+
+void NodeTable::Moved(NodeId id, NodeId parent, std::string name) {
+  NodeId old = kNoNode;
+  {
+    Shard& shard = ShardOf(Raw(id));
+    absl::MutexLock lock(&shard.mutex);
+    auto it = shard.names.find(Raw(id));
+    if (it == shard.names.end()) return;
+    old = std::exchange(it->second.parent, parent);
+    it->second.name = std::move(name);
+  }
+  AddLookup(parent);
+  Forget(old, 1);
+}
+
+void NodeTable::AddLookup(NodeId id) {
+  if (!IsTableId(id)) return;
+  Shard& shard = ShardOf(Raw(id));
+  absl::MutexLock lock(&shard.mutex);
+  if (Entry* entry = FindIn(shard, Raw(id))) {
+    entry->lookups = AddSaturated(entry->lookups, 1);
+  }
+}
+
+bool NodeTable::Forget(NodeId id, uint64_t lookups) {
+  if (!IsTableId(id)) return false;
+  NodeId parent = kNoNode;
+  UniqueFd close;
+  std::unique_ptr<std::byte[]> free;
+  {
+    Shard& shard = ShardOf(Raw(id));
+    absl::MutexLock lock(&shard.mutex);
+    Entry* entry = FindIn(shard, Raw(id));
+    if (entry == nullptr) return false;
+    if (entry->lookups > lookups) {
+      // A saturated count is not known any more: the entry stays for good.
+      if (entry->lookups != std::numeric_limits<uint32_t>::max()) {
+        entry->lookups -= static_cast<uint32_t>(lookups);
+      }
+      return false;
+    }
+    if (entry->kind == Kind::kFd) {
+      close.reset(FdOf(*entry));
+      descriptors_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    if (entry->kind == Kind::kHeap) {
+      std::byte* heap;
+      std::memcpy(&heap, entry->data.data(), sizeof(heap));
+      free.reset(heap);
+    }
+    if (entry->kind == Kind::kName) {
+      auto it = shard.names.find(Raw(id));
+      parent = it->second.parent;
+      shard.names.erase(it);
+    }
+    EraseIn(shard, *entry);
+  }
+  Forget(parent, 1);
+  return true;
+}
+
+NodeTable::Stats NodeTable::stats() const {
+  Stats stats;
+  stats.descriptors = descriptors();
+  for (const Shard& shard : shards_) {
+    absl::MutexLock lock(&shard.mutex);
+    stats.entries += shard.used;
+    stats.bytes += shard.slots.size() * sizeof(Entry);
+  }
+  return stats;
+}
+
+}  // namespace handlefs

@@ -1,0 +1,413 @@
+#include "handles/nodes.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace handlefs {
+namespace {
+
+constexpr unsigned kStatxMask = STATX_BASIC_STATS | STATX_BTIME;
+// The two calls of a lookup can see different files under one name while
+// somebody renames; after this many mismatches a descriptor settles it.
+constexpr int kLookupTries = 3;
+constexpr int kDeepestDirectory = 8192;
+
+Result<struct statx> StatName(BorrowedFd dir, const char* name) {
+  struct statx stx;
+  int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT |
+              (*name == '\0' ? AT_EMPTY_PATH : 0);
+  if (statx(dir.get(), name, flags, kStatxMask | STATX_MNT_ID, &stx) != 0) {
+    return LastErrno();
+  }
+  return stx;
+}
+
+// One component, not followed, not through a magic link.
+Result<UniqueFd> OpenComponent(BorrowedFd dir, const char* name, int flags) {
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_NOFOLLOW | O_CLOEXEC);
+  how.resolve = RESOLVE_NO_MAGICLINKS;
+  // RESOLVE_NO_SYMLINKS would refuse to open a symlink itself.
+  long fd = syscall(SYS_openat2, dir.get(), name, &how, sizeof(how));
+  if (fd < 0) return LastErrno();
+  return UniqueFd(static_cast<int>(fd));
+}
+
+int64_t BirthOf(const struct statx& stx) {
+  if ((stx.stx_mask & STATX_BTIME) == 0) return 0;
+  return stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Nodes>> Nodes::Make(Source source,
+                                                   const Config& config) {
+  auto fs = HostFsSet::Make(source, config.identity);
+  if (!fs.ok()) return fs.status();
+  std::unique_ptr<Nodes> nodes(
+      new Nodes(std::move(source), std::move(*fs), config));
+  nodes->proc_fds_ =
+      UniqueFd(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!nodes->proc_fds_) {
+    return absl::ErrnoToStatus(
+        errno, "cannot open /proc/self/fd: /proc must be mounted");
+  }
+  auto stx = StatName(nodes->source_.dir, "");
+  UniqueFd root(fcntl(nodes->source_.root.get(), F_DUPFD_CLOEXEC, 0));
+  if (!stx.ok() || !root) {
+    return absl::ErrnoToStatus(
+        errno, absl::StrCat("cannot look at ", nodes->source_.path));
+  }
+  nodes->root_stx_ = *stx;
+  nodes->root_ = std::make_shared<const UniqueFd>(std::move(root));
+  if (auto at = NameToHandle(nodes->source_.dir, ""); at.ok()) {
+    nodes->root_handle_ = at->handle;
+  }
+  return nodes;
+}
+
+Nodes::Nodes(Source source, std::unique_ptr<HostFsSet> fs, const Config& config)
+    : source_(std::move(source)),
+      fs_(std::move(fs)),
+      config_(config),
+      table_(config.key) {}
+
+uint32_t Nodes::GenerationOf(NodeId id) const {
+  if (config_.exported == Export::kOff || id == kRootNode) return 0;
+  uint64_t raw = Raw(id);
+  uint64_t mac = SipHash(config_.key, std::as_bytes(std::span(&raw, 1)));
+  // Never 0, which is what a forger would try first.
+  auto low = static_cast<uint32_t>(mac);
+  return low != 0 ? low : 1;
+}
+
+Result<Nodes::Entry> Nodes::MakeEntry(NodeId id, const struct statx& stx,
+                                      uint64_t subvolume) {
+  if (id == kNoNode) return Errno(EIO);
+  return Entry{.id = id,
+               .stx = stx,
+               .ino = fs_->ShownIno(stx, subvolume),
+               .generation = GenerationOf(id)};
+}
+
+Result<NodeId> Nodes::Identify(const HostFs& fs, const HostHandle& handle) {
+  if (root_handle_ && fs.index == 0 && handle == *root_handle_) {
+    return kRootNode;
+  }
+  if (fs.index == 0) {
+    if (auto id = fs.codec.Pack(handle)) {
+      pins_.AddLookup(*id);
+      return *id;
+    }
+  }
+  NodeId id = table_.Acquire(NodeTable::ByHandle{fs.index, handle});
+  if (id == kNoNode) return Errno(EIO);
+  return id;
+}
+
+Result<Nodes::Entry> Nodes::Lookup(NodeId dir, const char* name) {
+  ASSIGN_OR_RETURN(SharedFd dir_fd, ResolveDir(dir));
+  return LookupIn(*dir_fd, dir, name);
+}
+
+Result<Nodes::Entry> Nodes::LookupIn(BorrowedFd dir_fd, NodeId dir,
+                                     const char* name) {
+  if (fs_->main().has_handles) {
+    auto entry = LookupByHandle(dir_fd, name);
+    if (entry.ok()) return entry;
+    // A file system in the tree, or a file on it, that has no handles; or a
+    // name that does not hold still.
+    int error = entry.error().value();
+    if (error != EOPNOTSUPP && error != EOVERFLOW && error != EAGAIN) {
+      return entry;
+    }
+  }
+  return LookupByFd(dir_fd, dir, name);
+}
+
+Result<Nodes::Entry> Nodes::LookupByHandle(BorrowedFd dir_fd,
+                                           const char* name) {
+  for (int i = 0; i < kLookupTries; ++i) {
+    ASSIGN_OR_RETURN(HandleAt at, NameToHandle(dir_fd, name));
+    ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at.mount_id, dir_fd, name));
+    if (!fs->has_handles) return Errno(EOPNOTSUPP);
+    ASSIGN_OR_RETURN(struct statx stx, StatName(dir_fd, name));
+    // Both calls must have met the same file. Without a known layout only a
+    // descriptor can tell.
+    auto ino = fs->codec.Ino(at.handle);
+    if (!ino) return Errno(EAGAIN);
+    if (*ino != stx.stx_ino) continue;
+    ASSIGN_OR_RETURN(NodeId id, Identify(*fs, at.handle));
+    return MakeEntry(id, stx, fs->codec.Subvolume(at.handle));
+  }
+  return Errno(EAGAIN);
+}
+
+Result<Nodes::Entry> Nodes::LookupByFd(BorrowedFd dir_fd, NodeId dir,
+                                       const char* name) {
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenComponent(dir_fd, name, O_PATH));
+  ASSIGN_OR_RETURN(struct statx stx, StatName(fd, ""));
+  if (fs_->main().has_handles) {
+    if (auto at = NameToHandle(fd, ""); at.ok()) {
+      ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at->mount_id, dir_fd, name));
+      if (fs->has_handles) {
+        ASSIGN_OR_RETURN(NodeId id, Identify(*fs, at->handle));
+        return MakeEntry(id, stx, fs->codec.Subvolume(at->handle));
+      }
+    }
+  }
+  if (stx.stx_ino == root_stx_.stx_ino && DevOf(stx) == fs_->main().dev) {
+    return MakeEntry(kRootNode, stx, 0);
+  }
+  NodeTable::ByNumbers numbers{.fs = 0, .dev = DevOf(stx), .ino = stx.stx_ino};
+  if (table_.descriptors() < config_.fd_budget) {
+    return MakeEntry(table_.Acquire(numbers, std::move(fd)), stx, 0);
+  }
+  any_by_name_.store(true, std::memory_order_relaxed);
+  return MakeEntry(
+      table_.Acquire(numbers,
+                     {.parent = dir, .name = name, .birth_ns = BirthOf(stx)}),
+      stx, 0);
+}
+
+Result<Nodes::Entry> Nodes::AdoptNameless(BorrowedFd fd) {
+  ASSIGN_OR_RETURN(struct statx stx, StatName(fd, ""));
+  ASSIGN_OR_RETURN(UniqueFd path, Reopen(fd, O_PATH));
+  if (fs_->main().has_handles) {
+    auto at = NameToHandle(fd, "");
+    if (at.ok()) {
+      ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at->mount_id, fd, ""));
+      if (fs->has_handles) {
+        // The pin first: it must count the lookup that this is.
+        if (auto id =
+                fs->index == 0 ? fs->codec.Pack(at->handle) : std::nullopt) {
+          pins_.Add(*id, std::make_shared<const UniqueFd>(std::move(path)));
+        }
+        ASSIGN_OR_RETURN(NodeId id, Identify(*fs, at->handle));
+        if (IsTableId(id)) {
+          pins_.Add(id, std::make_shared<const UniqueFd>(std::move(path)));
+        }
+        return MakeEntry(id, stx, fs->codec.Subvolume(at->handle));
+      }
+    }
+  }
+  NodeTable::ByNumbers numbers{.fs = 0, .dev = DevOf(stx), .ino = stx.stx_ino};
+  return MakeEntry(table_.Acquire(numbers, std::move(path)), stx, 0);
+}
+
+bool Nodes::IsInside(BorrowedFd dir) {
+  UniqueFd at;
+  BorrowedFd here = dir;
+  for (int i = 0; i < kDeepestDirectory; ++i) {
+    auto stx = StatName(here, "");
+    if (!stx.ok()) return false;
+    if (stx->stx_ino == root_stx_.stx_ino && DevOf(*stx) == fs_->main().dev) {
+      return true;
+    }
+    auto up = OpenComponent(here, "..", O_PATH | O_DIRECTORY);
+    if (!up.ok()) return false;
+    auto above = StatName(*up, "");
+    if (!above.ok() ||
+        (above->stx_ino == stx->stx_ino && DevOf(*above) == DevOf(*stx))) {
+      return false;  // the top of the file system
+    }
+    at = std::move(*up);
+    here = at;
+  }
+  return false;
+}
+
+Result<Nodes::Entry> Nodes::LookupSelf(NodeId id) {
+  ASSIGN_OR_RETURN(SharedFd fd, Resolve(id));
+  ASSIGN_OR_RETURN(struct statx stx, StatName(*fd, ""));
+  if (id == kRootNode) return MakeEntry(id, stx, 0);
+  // A file's place cannot be told from its inode. The kernel compares the
+  // generation, a MAC, with the one in the client's handle before the client
+  // gets anything.
+  if (S_ISDIR(stx.stx_mode) && !IsInside(*fd)) return Errno(ESTALE);
+  pins_.AddLookup(id);
+  table_.AddLookup(id);
+  return MakeEntry(id, stx, 0);
+}
+
+Result<Nodes::Entry> Nodes::LookupParent(NodeId id) {
+  if (id == kRootNode) return LookupSelf(id);
+  ASSIGN_OR_RETURN(SharedFd fd, ResolveDir(id));
+  if (!IsInside(*fd)) return Errno(ESTALE);
+  return LookupIn(*fd, id, "..");
+}
+
+void Nodes::Forget(NodeId id, uint64_t lookups) {
+  if (id == kRootNode) return;
+  if (!IsTableId(id)) {
+    pins_.Forget(id, lookups);
+  } else if (table_.Forget(id, lookups)) {
+    pins_.Remove(id);
+    hot_.Drop(id);
+  }
+}
+
+std::optional<Nodes::Located> Nodes::Locate(NodeId id) {
+  if (!IsTableId(id)) {
+    // Ids below this are none that a codec made.
+    if (Raw(id) >> 33 == 0 || !fs_->main().has_handles ||
+        fs_->main().codec.layout() == Codec::Layout::kNone) {
+      return std::nullopt;
+    }
+    return Located{&fs_->main(), fs_->main().codec.Unpack(id)};
+  }
+  auto found = table_.Get(id);
+  if (!found.ok() || !found->handle) return std::nullopt;
+  return Located{&fs_->at(found->handle->fs), found->handle->handle};
+}
+
+Result<UniqueFd> Nodes::OpenHandle(const HostFs& fs, const HostHandle& handle,
+                                   int flags) {
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenByHandle(fs.mount, handle, flags));
+  if (fs.codec.IsWildcard(handle)) {
+    // Generation 0 opens whatever has the inode number; only a file whose own
+    // generation is 0 is the one that was meant.
+    ASSIGN_OR_RETURN(HandleAt at, NameToHandle(fd, ""));
+    if (at.handle != handle) return Errno(ESTALE);
+  }
+  return fd;
+}
+
+Result<UniqueFd> Nodes::Reopen(BorrowedFd fd, int flags) {
+  char name[16];
+  std::snprintf(name, sizeof(name), "%d", fd.get());
+  UniqueFd out(openat(proc_fds_.get(), name, flags | O_CLOEXEC));
+  if (!out) return LastErrno();
+  return out;
+}
+
+Result<UniqueFd> Nodes::FindByName(const NodeTable::ByNumbers& numbers,
+                                   const NodeTable::ByName& where) {
+  ASSIGN_OR_RETURN(SharedFd parent, ResolveDir(where.parent));
+  auto fd = OpenComponent(*parent, where.name.c_str(), O_PATH);
+  if (!fd.ok()) {
+    return fd.error() == Errno(ENOENT) ? Errno(ESTALE) : fd.error();
+  }
+  ASSIGN_OR_RETURN(struct statx stx, StatName(*fd, ""));
+  if (stx.stx_ino != numbers.ino || DevOf(stx) != numbers.dev ||
+      BirthOf(stx) != where.birth_ns) {
+    return Errno(ESTALE);
+  }
+  return std::move(*fd);
+}
+
+Result<SharedFd> Nodes::ResolveWith(NodeId id, int flags, HotFds::Kind kind) {
+  if (id == kRootNode) return root_;
+  if (SharedFd fd = pins_.Find(id)) return fd;
+  if (SharedFd fd = hot_.Find(id)) return fd;
+  Result<UniqueFd> fd = Errno(ESTALE);
+  if (auto located = Locate(id)) {
+    fd = OpenHandle(*located->fs, located->handle, flags);
+  } else if (IsTableId(id)) {
+    ASSIGN_OR_RETURN(NodeTable::Found found, table_.Get(id));
+    fd = found.name ? FindByName(found.numbers, *found.name)
+                    : Result<UniqueFd>(std::move(found.fd));
+  }
+  if (!fd.ok()) return fd.error();
+  auto shared = std::make_shared<const UniqueFd>(std::move(*fd));
+  hot_.Insert(id, shared, kind);
+  return SharedFd(std::move(shared));
+}
+
+Result<SharedFd> Nodes::Resolve(NodeId id) {
+  return ResolveWith(id, O_PATH, HotFds::Kind::kFile);
+}
+
+Result<SharedFd> Nodes::ResolveDir(NodeId id) {
+  return ResolveWith(id, O_PATH | O_DIRECTORY, HotFds::Kind::kDirectory);
+}
+
+Result<Nodes::Opened> Nodes::Open(NodeId id, int flags) {
+  ASSIGN_OR_RETURN(SharedFd path, Resolve(id));
+  ASSIGN_OR_RETURN(struct statx stx, StatName(*path, ""));
+  if (S_ISLNK(stx.stx_mode)) return Errno(ELOOP);
+  if (!S_ISREG(stx.stx_mode) && !S_ISDIR(stx.stx_mode)) return Errno(ENXIO);
+  if (id != kRootNode && stx.stx_nlink > 0) {
+    if (auto located = Locate(id)) {
+      ASSIGN_OR_RETURN(UniqueFd fd,
+                       OpenHandle(*located->fs, located->handle, flags));
+      return Opened{.fd = std::move(fd), .stx = stx};
+    }
+  }
+  ASSIGN_OR_RETURN(UniqueFd fd, Reopen(*path, flags & ~O_NOFOLLOW));
+  return Opened{.fd = std::move(fd), .stx = stx};
+}
+
+std::optional<Nodes::Victim> Nodes::LookAtVictim(BorrowedFd dir,
+                                                 const char* name) {
+  auto fd = OpenComponent(dir, name, O_PATH);
+  if (!fd.ok()) return std::nullopt;
+  auto at = NameToHandle(*fd, "");
+  std::optional<NodeId> id;
+  if (at.ok() && fs_->main().has_handles) {
+    auto fs = fs_->Of(at->mount_id, dir, name);
+    if (fs.ok() && (*fs)->has_handles) {
+      if ((*fs)->index == 0) id = (*fs)->codec.Pack(at->handle);
+      if (!id) {
+        id = table_.Find(NodeTable::ByHandle{(*fs)->index, at->handle});
+      }
+    }
+  }
+  if (!id) {
+    auto stx = StatName(*fd, "");
+    if (!stx.ok()) return std::nullopt;
+    id = table_.Find(
+        NodeTable::ByNumbers{.fs = 0, .dev = DevOf(*stx), .ino = stx->stx_ino});
+  }
+  // Not in the table: the kernel does not know it, nobody can ask for it.
+  if (!id) return std::nullopt;
+  return Victim{*id, std::make_shared<const UniqueFd>(std::move(*fd))};
+}
+
+void Nodes::LostName(const Victim& victim, Kind kind) {
+  hot_.Drop(victim.id);
+  auto stx = StatName(*victim.fd, "");
+  // btrfs directories have one link for ever; a removed directory is gone.
+  if (kind == Kind::kDirectory || !stx.ok() || stx->stx_nlink == 0) {
+    pins_.Add(victim.id, victim.fd);
+  }
+}
+
+void Nodes::Moved(NodeId dir, BorrowedFd dir_fd, const char* name) {
+  if (!any_by_name_.load(std::memory_order_relaxed)) return;
+  auto stx = StatName(dir_fd, name);
+  if (!stx.ok()) return;
+  auto id = table_.Find(
+      NodeTable::ByNumbers{.fs = 0, .dev = DevOf(*stx), .ino = stx->stx_ino});
+  if (id) table_.Moved(*id, dir, name);
+}
+
+const HostFs& Nodes::FsOf(NodeId id) {
+  if (!IsTableId(id)) return fs_->main();
+  auto found = table_.Get(id);
+  if (!found.ok()) return fs_->main();
+  return fs_->at(found->handle ? found->handle->fs : found->numbers.fs);
+}
+
+Result<std::string> Nodes::HostPath(NodeId id) {
+  ASSIGN_OR_RETURN(SharedFd fd, Resolve(id));
+  char name[16];
+  std::snprintf(name, sizeof(name), "%d", fd->get());
+  std::array<char, PATH_MAX> path;
+  ssize_t n = readlinkat(proc_fds_.get(), name, path.data(), path.size());
+  if (n < 0) return LastErrno();
+  return std::string(path.data(), static_cast<size_t>(n));
+}
+
+}  // namespace handlefs

@@ -1,0 +1,151 @@
+// Identity: which host file a nodeid means, and how to get at it. Everything
+// that the server does to the host begins with a descriptor from here.
+//
+// A node is one of
+//   packed   the nodeid is the host handle (codec.h); no memory
+//   table    the handle, or a descriptor, is in the table (node_table.h)
+//   pinned   either of them, while the inode has no name (fd_cache.h)
+//   root     nodeid 1, the source directory
+// Names are single components and never followed; special files are never
+// opened except O_PATH. Thread-safe. Errors are the host's errno; ESTALE for a
+// nodeid that means nothing (any more).
+#ifndef HANDLEFS_HANDLES_NODES_H_
+#define HANDLEFS_HANDLES_NODES_H_
+
+#include <sys/stat.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "handles/fd_cache.h"
+#include "handles/host_fs.h"
+#include "handles/node_table.h"
+#include "handles/siphash.h"
+#include "handles/source.h"
+#include "io/base/fd.h"
+#include "proto/base/errno.h"
+#include "proto/base/ids.h"
+
+namespace handlefs {
+
+class Nodes {
+ public:
+  enum class Export { kOff, kOn };
+  struct Config {
+    Identity identity = Identity::kAuto;
+    Export exported = Export::kOff;
+    HashKey key{};
+    // Descriptors that nodes may hold; above it they are found by name again.
+    size_t fd_budget = 1024;
+  };
+  // A file as the kernel is told about it. `stx` has the host's numbers, `ino`
+  // the one to show.
+  struct Entry {
+    NodeId id = kNoNode;
+    struct statx stx;
+    uint64_t ino = 0;
+    uint32_t generation = 0;  // keyed MAC under export, else 0
+  };
+  struct Opened {
+    UniqueFd fd;
+    struct statx stx;  // before the open
+  };
+  // A file that may be about to lose its last name.
+  struct Victim {
+    NodeId id = kNoNode;
+    SharedFd fd;
+  };
+
+  static absl::StatusOr<std::unique_ptr<Nodes>> Make(Source source,
+                                                     const Config& config);
+
+  // Count one lookup of the node they return.
+  Result<Entry> Lookup(NodeId dir, const char* name);
+  Result<Entry> LookupIn(BorrowedFd dir_fd, NodeId dir, const char* name);
+  // Of a file that was just made without a name: pinned from birth.
+  Result<Entry> AdoptNameless(BorrowedFd fd);
+  // What a handle of the mount leads to (LOOKUP of "." and ".."). ESTALE for
+  // anything outside the source.
+  Result<Entry> LookupSelf(NodeId id);
+  Result<Entry> LookupParent(NodeId id);
+
+  void Forget(NodeId id, uint64_t lookups);
+
+  // An O_PATH descriptor (the root's and directories' may be more).
+  Result<SharedFd> Resolve(NodeId id);
+  // The same, ENOTDIR if it is no directory.
+  Result<SharedFd> ResolveDir(NodeId id);
+  // Opens a regular file or directory; ELOOP for a symlink, ENXIO for a special
+  // file, which are not touched.
+  Result<Opened> Open(NodeId id, int flags);
+
+  // Around UNLINK, RMDIR and RENAME: look before, tell after it succeeded.
+  std::optional<Victim> LookAtVictim(BorrowedFd dir, const char* name);
+  enum class Kind { kFile, kDirectory };
+  void LostName(const Victim& victim, Kind kind);
+  // LINK gave a nameless file a name.
+  void GotName(NodeId id) { pins_.Remove(id); }
+  // RENAME moved what is now `name` in `dir`.
+  void Moved(NodeId dir, BorrowedFd dir_fd, const char* name);
+
+  uint64_t ShownIno(const struct statx& stx) { return fs_->ShownIno(stx); }
+  // Of an entry of an open directory: entries of a btrfs subvolume get its tag.
+  uint64_t ShownIno(uint64_t dev, uint64_t ino) {
+    return fs_->ShownIno(dev, ino);
+  }
+  // The host file system of a node as far as its nodeid tells.
+  const HostFs& FsOf(NodeId id);
+  // The host's path, "/" being the source; ENOENT if it has none.
+  Result<std::string> HostPath(NodeId id);
+
+  const Source& source() const { return source_; }
+  const HostFsSet& file_systems() const { return *fs_; }
+  // Lets go of descriptors that are only kept for speed.
+  void Trim() { hot_.DropFiles(); }
+  struct Stats {
+    NodeTable::Stats table;
+    size_t pins;
+  };
+  Stats stats() const { return {table_.stats(), pins_.size()}; }
+
+ private:
+  Nodes(Source source, std::unique_ptr<HostFsSet> fs, const Config& config);
+  Result<Entry> LookupByHandle(BorrowedFd dir_fd, const char* name);
+  Result<Entry> LookupByFd(BorrowedFd dir_fd, NodeId dir, const char* name);
+  Result<NodeId> Identify(const HostFs& fs, const HostHandle& handle);
+  Result<Entry> MakeEntry(NodeId id, const struct statx& stx,
+                          uint64_t subvolume);
+  uint32_t GenerationOf(NodeId id) const;
+  Result<UniqueFd> OpenHandle(const HostFs& fs, const HostHandle& handle,
+                              int flags);
+  struct Located {
+    const HostFs* fs;
+    HostHandle handle;
+  };
+  // The handle behind an id, if it has one.
+  std::optional<Located> Locate(NodeId id);
+  Result<SharedFd> ResolveWith(NodeId id, int flags, HotFds::Kind kind);
+  Result<UniqueFd> FindByName(const NodeTable::ByNumbers& numbers,
+                              const NodeTable::ByName& where);
+  Result<UniqueFd> Reopen(BorrowedFd fd, int flags);
+  bool IsInside(BorrowedFd dir);
+
+  const Source source_;
+  const std::unique_ptr<HostFsSet> fs_;
+  const Config config_;
+  SharedFd root_;
+  struct statx root_stx_ {};
+  std::optional<HostHandle> root_handle_;
+  UniqueFd proc_fds_;  // /proc/self/fd
+  NodeTable table_;
+  HotFds hot_;
+  Pins pins_;
+  std::atomic<bool> any_by_name_{false};
+};
+
+}  // namespace handlefs
+
+#endif  // HANDLEFS_HANDLES_NODES_H_

@@ -1,0 +1,59 @@
+#include "handles/open_files.h"
+
+#include <utility>
+
+namespace handlefs {
+namespace {
+constexpr uint32_t kIndexBits = 24;
+constexpr uint32_t kIndexMask = (1u << kIndexBits) - 1;
+}  // namespace
+
+Result<Fh> OpenFiles::Insert(std::shared_ptr<OpenFile> file) {
+  absl::MutexLock lock(&mutex_);
+  uint32_t index;
+  if (!free_.empty()) {
+    index = free_.back();
+    free_.pop_back();
+  } else {
+    if (slots_.size() > kIndexMask) return Errno(ENFILE);
+    index = static_cast<uint32_t>(slots_.size());
+    slots_.emplace_back();
+  }
+  Slot& slot = slots_[index];
+  slot.file = std::move(file);
+  return Fh{incarnation_ << 40 | uint64_t{slot.generation} << kIndexBits |
+            index};
+}
+
+const OpenFiles::Slot* OpenFiles::SlotOf(Fh fh) const {
+  uint64_t raw = Raw(fh);
+  size_t index = raw & kIndexMask;
+  if (IsForeign(fh) || index >= slots_.size()) return nullptr;
+  const Slot& slot = slots_[index];
+  auto generation = static_cast<uint16_t>(raw >> kIndexBits);
+  return slot.file && slot.generation == generation ? &slot : nullptr;
+}
+
+Result<std::shared_ptr<OpenFile>> OpenFiles::Find(Fh fh) const {
+  absl::ReaderMutexLock lock(&mutex_);
+  const Slot* slot = SlotOf(fh);
+  if (slot == nullptr) return Errno(EBADF);
+  return slot->file;
+}
+
+Result<std::shared_ptr<OpenFile>> OpenFiles::Remove(Fh fh) {
+  absl::MutexLock lock(&mutex_);
+  if (SlotOf(fh) == nullptr) return Errno(EBADF);
+  auto index = static_cast<uint32_t>(Raw(fh) & kIndexMask);
+  Slot& slot = slots_[index];
+  ++slot.generation;
+  free_.push_back(index);
+  return std::move(slot.file);
+}
+
+size_t OpenFiles::size() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  return slots_.size() - free_.size();
+}
+
+}  // namespace handlefs

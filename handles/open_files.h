@@ -1,0 +1,61 @@
+// Open files, as the kernel names them by fh:
+//   fh = incarnation of the server << 40 | generation << 24 | index
+// An fh of another incarnation (the server was restarted) is never looked up:
+// the file is opened again from its nodeid. Thread-safe; a file stays open
+// while anybody holds the pointer that Find gave.
+#ifndef HANDLEFS_HANDLES_OPEN_FILES_H_
+#define HANDLEFS_HANDLES_OPEN_FILES_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "handles/dir_stream.h"
+#include "io/base/fd.h"
+#include "proto/base/errno.h"
+#include "proto/base/ids.h"
+
+namespace handlefs {
+
+struct OpenFile {
+  enum class Io : uint8_t { kServer, kPassthrough };
+  UniqueFd fd;
+  int flags = 0;  // O_*, as the host file was opened
+  NodeId node = kNoNode;
+  Io io = Io::kServer;
+  absl::Mutex dir_mutex;
+  DirStream dir ABSL_GUARDED_BY(dir_mutex);
+};
+
+class OpenFiles {
+ public:
+  // `incarnation` tells servers of one mount apart; 24 bits of it count.
+  explicit OpenFiles(uint32_t incarnation)
+      : incarnation_(incarnation & 0xffffff) {}
+
+  // ENFILE: 2^24 files are open.
+  Result<Fh> Insert(std::shared_ptr<OpenFile> file);
+  // EBADF: no such open file of this incarnation.
+  Result<std::shared_ptr<OpenFile>> Find(Fh fh) const;
+  Result<std::shared_ptr<OpenFile>> Remove(Fh fh);
+  bool IsForeign(Fh fh) const { return Raw(fh) >> 40 != incarnation_; }
+  size_t size() const;
+
+ private:
+  struct Slot {
+    std::shared_ptr<OpenFile> file;
+    uint16_t generation = 0;
+  };
+  const Slot* SlotOf(Fh fh) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+
+  const uint64_t incarnation_;
+  mutable absl::Mutex mutex_;
+  std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
+  std::vector<uint32_t> free_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace handlefs
+
+#endif  // HANDLEFS_HANDLES_OPEN_FILES_H_
