@@ -198,6 +198,14 @@ std::optional<NodeId> NodeTable::FindFile(const File& file) {
   return std::nullopt;
 }
 
+std::optional<NodeId> NodeTable::Find(const ByHandle& file) {
+  return FindFile(file);
+}
+
+std::optional<NodeId> NodeTable::Find(const ByNumbers& file) {
+  return FindFile(file);
+}
+
 NodeId NodeTable::Acquire(const ByHandle& file) {
   return AcquireFile(file, [&](Shard&, uint64_t) { return MakeEntry(file); });
 }

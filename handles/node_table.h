@@ -69,8 +69,8 @@ class NodeTable {
   // Over the budget of descriptors. The parent's entry is kept alive.
   NodeId Acquire(const ByNumbers& file, ByName where);
   // The id if the file is known; counts nothing.
-  std::optional<NodeId> Find(const ByHandle& file) { return FindFile(file); }
-  std::optional<NodeId> Find(const ByNumbers& file) { return FindFile(file); }
+  std::optional<NodeId> Find(const ByHandle& file);
+  std::optional<NodeId> Find(const ByNumbers& file);
 
   // EMFILE etc. where the descriptor cannot be duplicated; ESTALE: unknown id.
   Result<Found> Get(NodeId id);

@@ -375,11 +375,11 @@ std::optional<Nodes::Victim> Nodes::LookAtVictim(BorrowedFd dir,
   return Victim{*id, std::make_shared<const UniqueFd>(std::move(*fd))};
 }
 
-void Nodes::LostName(const Victim& victim, Kind kind) {
+void Nodes::LostName(const Victim& victim) {
   hot_.Drop(victim.id);
   auto stx = StatName(*victim.fd, "");
-  // btrfs directories have one link for ever; a removed directory is gone.
-  if (kind == Kind::kDirectory || !stx.ok() || stx->stx_nlink == 0) {
+  // A directory has one name; its link count need not say so (btrfs).
+  if (!stx.ok() || S_ISDIR(stx->stx_mode) || stx->stx_nlink == 0) {
     pins_.Add(victim.id, victim.fd);
   }
 }

@@ -84,8 +84,7 @@ class Nodes {
 
   // Around UNLINK, RMDIR and RENAME: look before, tell after it succeeded.
   std::optional<Victim> LookAtVictim(BorrowedFd dir, const char* name);
-  enum class Kind { kFile, kDirectory };
-  void LostName(const Victim& victim, Kind kind);
+  void LostName(const Victim& victim);
   // LINK gave a nameless file a name.
   void GotName(NodeId id) { pins_.Remove(id); }
   // RENAME moved what is now `name` in `dir`.

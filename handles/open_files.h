@@ -20,11 +20,10 @@
 namespace handlefs {
 
 struct OpenFile {
-  enum class Io : uint8_t { kServer, kPassthrough };
   UniqueFd fd;
   int flags = 0;  // O_*, as the host file was opened
   NodeId node = kNoNode;
-  Io io = Io::kServer;
+  BackingId backing = kNoBacking;  // if reads and writes pass the server by
   absl::Mutex dir_mutex;
   DirStream dir ABSL_GUARDED_BY(dir_mutex);
 };

@@ -28,6 +28,7 @@ namespace {
 // one entry; with none the block is only its header.
 Status ParseSecurityContexts(Bytes record, uint32_t count, Extensions& out) {
   Cursor cursor(record);
+  if (out.secctx) return Errno(EINVAL);
   for (uint32_t i = 0; i < count; ++i) {
     auto entry = cursor.Take<abi::Secctx>();
     if (!entry) return Errno(EINVAL);
@@ -47,12 +48,13 @@ Status ParseRecord(uint32_t type, Bytes record, Extensions& out) {
     if (!head || cursor.rest().size() / sizeof(uint32_t) < head->nr_groups) {
       return Errno(EINVAL);
     }
+    if (out.group) return Errno(EINVAL);
     if (head->nr_groups > 0) out.group = cursor.Take<uint32_t>();
     return Ok();
   }
   if (type == kExtHandle) {
     auto size = cursor.Take<uint16_t>();
-    if (!size || *size > 128) return Errno(EINVAL);
+    if (!size || *size > 128 || out.handle) return Errno(EINVAL);
     auto handle = cursor.TakeBytes(*size);
     if (!handle) return Errno(EINVAL);
     out.handle = *handle;

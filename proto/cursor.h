@@ -80,7 +80,8 @@ struct Extensions {
 };
 
 // `area` is the whole extension area. Unknown record types are skipped.
-// EINVAL: a record that does not fit its size or its type's rules.
+// EINVAL: a record that does not fit its size or its type's rules, or a second
+// one of the same type.
 Result<Extensions> ParseExtensions(Bytes area);
 
 // A request as the handlers see it.
@@ -125,18 +126,17 @@ Result<Parts> DecodeTail(const OpRow& row, const RawRequest& raw);
 template <Opcode kOp>
 Result<Request<kOp>> Decode(const RawRequest& raw) {
   constexpr const OpRow& row = RowOf(kOp);
-  static_assert(row.fixed_in == kFixedSize<kOp>);
+  constexpr size_t size = kFixedSize<kOp>;
+  static_assert(row.fixed_in == size);
   Request<kOp> request{};
   request.header = raw.header;
-  if constexpr (kFixedSize < kOp >> 0) {
+  if constexpr (size != 0) {
     // SETXATTR is 8 bytes long without SETXATTR_EXT and INIT of old kernels is
     // shorter; the fields that did not come are zero.
     constexpr bool may_be_short =
         (row.flags & kShortFixed) != 0 || kOp == Opcode::kSetxattr;
-    if (raw.fixed.size() > kFixedSize<kOp>) return Errno(EINVAL);
-    if (raw.fixed.size() < (may_be_short ? 8 : kFixedSize<kOp>)) {
-      return Errno(EINVAL);
-    }
+    if (raw.fixed.size() > size) return Errno(EINVAL);
+    if (raw.fixed.size() < (may_be_short ? 8 : size)) return Errno(EINVAL);
     std::memcpy(&request.in, raw.fixed.data(), raw.fixed.size());
   }
   ASSIGN_OR_RETURN(internal::Parts parts, internal::DecodeTail(row, raw));

@@ -1,5 +1,7 @@
 #include "proto/reply.h"
 
+#include <algorithm>
+
 namespace handlefs::proto {
 namespace {
 
@@ -22,7 +24,7 @@ abi::Dirent Head(const DirEntry& entry) {
 
 bool AddDirent(ReplyBuffer& out, size_t limit, const DirEntry& entry) {
   size_t total = DirentSize(entry.name.size());
-  if (out.size() + total > limit) return false;
+  if (out.size() + total > std::min(limit, out.capacity())) return false;
   out.Put(Head(entry));
   PutName(out, sizeof(abi::Dirent), total, entry.name);
   return true;
@@ -31,7 +33,7 @@ bool AddDirent(ReplyBuffer& out, size_t limit, const DirEntry& entry) {
 bool AddDirentplus(ReplyBuffer& out, size_t limit, const DirEntry& entry,
                    const abi::EntryOut& node) {
   size_t total = DirentplusSize(entry.name.size());
-  if (out.size() + total > limit) return false;
+  if (out.size() + total > std::min(limit, out.capacity())) return false;
   out.Put(abi::Direntplus{.entry_out = node, .dirent = Head(entry)});
   PutName(out, sizeof(abi::Direntplus), total, entry.name);
   return true;

@@ -75,7 +75,8 @@ struct DirEntry {
   std::string_view name;
 };
 
-// Adds one entry if it fits into `limit` bytes in all; false if it does not.
+// Adds one entry if it fits into `limit` bytes in all, and into the buffer;
+// false if it does not.
 bool AddDirent(ReplyBuffer& out, size_t limit, const DirEntry& entry);
 // `node` with nodeid 0 lists the name without making an inode of it.
 bool AddDirentplus(ReplyBuffer& out, size_t limit, const DirEntry& entry,

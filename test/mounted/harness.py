@@ -137,16 +137,17 @@ class Served:
         self.process = None
         os.makedirs(path, exist_ok=True)
         kind = mode[0]
+        nofile = self.options.pop("nofile", None)
         if kind == "bind":
-            shell("mount", "--bind", source, path)
+            shell("mount", "--rbind" if options.get("submounts") == "cross" else "--bind", "--", source, path)
             flags = [k for k in ("ro", "nosuid", "nodev", "noexec", "noatime") if options.get(k)]
             if flags:
                 shell("mount", "-o", "remount,bind," + ",".join(flags), path)
             return
         if kind == "handlefs":
             argv = [mode[1], "-d" if trace else "-f"]
-            if options:
-                argv += ["-o", option_text(options)]
+            if self.options:
+                argv += ["-o", option_text(self.options)]
             argv += [source, path]
         elif kind == "bindfs":
             argv = ["bindfs", "-f", *(["-o", "ro"] if options.get("ro") else []), source, path]
@@ -154,6 +155,8 @@ class Served:
             argv = [w.format(source=source, mountpoint=path) for w in mode[1].split()]
             if "{source}" not in mode[1]:
                 argv += [source, path]
+        if nofile:
+            argv = ["prlimit", f"--nofile={nofile}", *argv]
         out = open(log, "ab")
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/",
                                         preexec_fn=die_with_parent)
@@ -195,7 +198,8 @@ class Served:
             return complaints
         complaints = []
         try:
-            until(lambda: subprocess.run(["umount", self.path], stderr=subprocess.DEVNULL).returncode == 0,
+            how = ["umount", *(["-R"] if self.mode[0] == "bind" else []), "--", self.path]
+            until(lambda: subprocess.run(how, stderr=subprocess.DEVNULL).returncode == 0,
                   "umount", 10)
         except AssertionError:
             complaints.append(f"umount: {shell('umount', self.path, check=False)[1].strip()}")

@@ -10,6 +10,7 @@ from registry import test
 from trees import read, write
 
 HANDLES = {"identity": (None, "handle", "auto")}
+DECODABLE = ("ext4", "tmpfs", "xfs", "btrfs")
 
 
 def drop_caches():
@@ -58,7 +59,7 @@ def settings(t, **more):
     return {"export": "on", "key_file": os.path.join(t.work, "key"), **more}
 
 
-@test(needs=HANDLES)
+@test(fs=DECODABLE, needs=HANDLES)
 def handles_survive_cache_drops(t):
     """A file handle of the mount opens its file whenever the kernel has forgotten it, after renames too."""
     source = make(t)
@@ -88,7 +89,7 @@ def handles_survive_cache_drops(t):
     os.close(mount_fd)
 
 
-@test(needs=HANDLES, unless_bind="a handle of a bind mount is the host's, the mount is not part of it")
+@test(fs=DECODABLE, needs=HANDLES, unless_bind="a handle of a bind mount is the host's, the mount is not part of it")
 def handles_survive_a_new_mount(t):
     """With the same key file, handles are still good after umount and mount; with another key they are refused."""
     source = make(t)
@@ -109,7 +110,7 @@ def handles_survive_a_new_mount(t):
     t.eq(mode, 0o600, "mode of the key file")
 
 
-@test(needs=HANDLES, unless_bind="a bind mount opens whatever handle of the host it is given")
+@test(fs=DECODABLE, needs=HANDLES, unless_bind="a bind mount opens whatever handle of the host it is given")
 def forged_handles_are_refused(t):
     """No handle that this mount did not give out opens anything: flipped bits, other inodes, generation 0."""
     source = make(t)
@@ -172,7 +173,7 @@ def no_handles_without_export(t):
         t.eq(attempt(syscalls.name_to_handle, path), "EOPNOTSUPP", "name_to_handle_at")
 
 
-@test(needs=HANDLES)
+@test(fs=DECODABLE, needs=HANDLES)
 def handles_need_root(t):
     """Only root opens by handle; an unprivileged user gets EPERM."""
     from procs import run_as

@@ -396,7 +396,8 @@ def xattrs_as_on_the_host(t):
         for name, make in (("f", write), ("d", os.mkdir)):
             p = os.path.join(d, name)
             make(p)
-            for key in ("user.a", "user." + "k" * 240, "user." + "k" * 251, "trusted.t", "security.s", "system.x", "nope", "user."):
+            long, too_long = "user." + "k" * 240, "user." + "k" * 251
+            for key in ("user.a", long, too_long, "trusted.t", "security.s", "system.x", "nope", "user."):
                 for value in (b"", b"v", b"w" * 500, b"x" * 70000):
                     out.append((key[:9], len(value), attempt(os.setxattr, p, key, value)))
             out.append(sorted(os.listxattr(p)))

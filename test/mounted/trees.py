@@ -56,6 +56,8 @@ def link_groups(root):
         for name in dirs + files:
             path = os.path.join(where, name)
             st = os.lstat(path)
+            if stat.S_ISDIR(st.st_mode):
+                continue
             seen.setdefault((st.st_dev, st.st_ino), []).append(os.path.relpath(path, root))
     return sorted(sorted(names) for names in seen.values() if len(names) > 1)
 

@@ -99,6 +99,7 @@ class Exec {
   void WalkDir(int fd, const std::string& path);
   void WalkFile(int dirfd, const std::string& name, const std::string& label,
                 uint64_t size);
+  bool ResetRoot();
   bool EmptyDir(int fd, std::string* why);
 
   int ident_;

@@ -275,7 +275,25 @@ void Exec::Slots(Result* out) {
   }
 }
 
+// Default metadata for the root, which outlives a seed.
+bool Exec::ResetRoot() {
+  int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ClearFlags(fd);
+  ssize_t n = flistxattr(fd, buffer_, kMaxIo);
+  std::string list(buffer_, n > 0 ? static_cast<size_t>(n) : 0);
+  for (size_t at = 0; at < list.size(); at += strlen(list.c_str() + at) + 1) {
+    fremovexattr(fd, list.c_str() + at);
+  }
+  bool ok = fchown(fd, 0, 0) == 0 && fchmod(fd, 0777) == 0;
+  futimens(fd, nullptr);
+  close(fd);
+  return ok;
+}
+
 void Exec::Reset() {
+  // The other identities need the root to be searchable for their chdir.
+  if (ident_ == 0) ResetRoot();
   for (int i = 0; i < kSlots; i++) CloseSlot(i);
   umask(022);
   if (chdir("/") != 0) _exit(3);
@@ -335,14 +353,8 @@ void Exec::Empty(Result* out) {
     if (ok) ok = ReadDir(fd, 65536, &left) == 2;
     if (!ok && why.empty()) why = "entries left";
   }
-  ssize_t n = flistxattr(fd, buffer_, kMaxIo);
-  std::string list(buffer_, n > 0 ? static_cast<size_t>(n) : 0);
-  for (size_t at = 0; at < list.size(); at += strlen(list.c_str() + at) + 1) {
-    fremovexattr(fd, list.c_str() + at);
-  }
-  if (fchown(fd, 0, 0) != 0 || fchmod(fd, 0777) != 0) why += " chmod of root";
-  futimens(fd, nullptr);
   close(fd);
+  if (!ResetRoot()) why += " metadata of the root";
   out_->push_back({Tag::kWorker, "", ok ? 0 : -EIO, why});
 }
 

@@ -86,7 +86,9 @@ const Quirk kTable[] = {
     {"no-rename2", 0, IsRenameFlag, nullptr, "servers without rename2 flags"},
     {"no-tmpfile", 0, IsTmpfile, nullptr,
      "O_TMPFILE needs FUSE protocol 7.37"},
-    {"no-direct", 0, IsDirect, nullptr, "servers without O_DIRECT"},
+    {"no-direct", 0, IsDirect, "btrfs",
+     "servers without O_DIRECT; on btrfs a direct read moves atime only when "
+     "it falls back to the page cache, which depends on writeback"},
     {"no-iflags", Bit(Tag::kFlags), IsIflags, nullptr,
      "servers without the inode flag ioctls"},
     {"no-acl", 0, IsAcl, nullptr, "servers without POSIX ACLs"},

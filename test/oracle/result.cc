@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
+#include <set>
 #include <utility>
 
 namespace oracle {
@@ -119,6 +120,24 @@ std::string ValueText(const Field& f) {
   return Printable(f.text);
 }
 
+namespace {
+
+// An object which only one side has is one difference, not one per field.
+std::vector<DiffRow> OneRowForMissing(const std::vector<DiffRow>& rows) {
+  std::vector<DiffRow> kept;
+  std::set<std::pair<std::string, bool>> seen;
+  for (const DiffRow& row : rows) {
+    bool missing = row.left == "(none)" || row.right == "(none)";
+    if (!missing || row.label.empty() ||
+        seen.emplace(row.label, row.left == "(none)").second) {
+      kept.push_back(row);
+    }
+  }
+  return kept;
+}
+
+}  // namespace
+
 std::vector<DiffRow> Compare(const Result& l, const Result& r,
                              uint64_t ignore) {
   std::vector<DiffRow> rows;
@@ -155,7 +174,7 @@ std::vector<DiffRow> Compare(const Result& l, const Result& r,
       rows.push_back({g->tag, g->label, "(none)", ValueText(*g)});
     }
   }
-  return rows;
+  return OneRowForMissing(rows);
 }
 
 uint64_t Hash(const char* data, size_t n, uint64_t h) {

@@ -20,13 +20,13 @@ bool IsEmpty(const std::string& dir) {
   return n == 2;
 }
 
-const RawTimes* FindRaw(const Result& r, const std::string& label) {
+bool FindRaw(const Result& r, const std::string& label, RawTimes* raw) {
   for (const Field& f : r) {
-    if (f.tag == Tag::kRaw && f.label == label) {
-      return reinterpret_cast<const RawTimes*>(f.text.data());
-    }
+    if (f.tag != Tag::kRaw || f.label != label) continue;
+    memcpy(raw, f.text.data(), sizeof(*raw));
+    return true;
   }
-  return nullptr;
+  return false;
 }
 
 int Order(const int64_t a[2], const int64_t b[2]) {
@@ -122,22 +122,20 @@ bool Session::Reset(std::string* error) {
   return true;
 }
 
-void Session::CompareTimes(const Op& op, const Result before[2],
-                           const Result after[2], Result rel[2]) const {
-  (void)op;
+void Session::CompareTimes(const Result before[2], const Result after[2],
+                           Result rel[2]) {
   for (const Field& f : after[kLeft]) {
     if (f.tag != Tag::kRaw) continue;
-    const RawTimes* raw[2][2];
+    RawTimes raw[2][2];
     bool complete = true;
     for (int s = 0; s < 2; s++) {
-      raw[s][0] = FindRaw(before[s], f.label);
-      raw[s][1] = FindRaw(after[s], f.label);
-      complete = complete && raw[s][0] != nullptr && raw[s][1] != nullptr;
+      complete = complete && FindRaw(before[s], f.label, &raw[s][0]) &&
+                 FindRaw(after[s], f.label, &raw[s][1]);
     }
     if (!complete) continue;
-    bool atime = AtimeDue(*raw[kLeft][0]) == AtimeDue(*raw[kRight][0]);
+    bool atime = AtimeDue(raw[kLeft][0]) == AtimeDue(raw[kRight][0]);
     for (int s = 0; s < 2; s++) {
-      const RawTimes &b = *raw[s][0], &a = *raw[s][1];
+      const RawTimes &b = raw[s][0], &a = raw[s][1];
       bool same = a.ino == b.ino;
       rel[s].push_back({Tag::kSame, f.label, same, {}});
       if (!same) continue;
@@ -166,7 +164,7 @@ bool Session::Step(const Op& op, Difference* diff) {
   }
   if ((op.obs & kObsTimes) != 0) {
     Result rel[2];
-    CompareTimes(op, before, out, rel);
+    CompareTimes(before, out, rel);
     for (int s = 0; s < 2; s++) {
       out[s].insert(out[s].end(), rel[s].begin(), rel[s].end());
     }
@@ -194,8 +192,6 @@ bool Session::Final(Difference* diff) {
   if (!Both(0, Request::kSync, Op(), ignored, diff)) return false;
   workers_[kLeft][0].Send(Request::kWalk, Op());
   if (workers_[kLeft][0].Receive(&all[kLeft]) != Reply::kOk ||
-      !host_.Send(Request::kReset, Op()) ||
-      host_.Receive(&ignored[0]) != Reply::kOk ||
       !host_.Send(Request::kWalk, Op()) ||
       host_.Receive(&all[kRight]) != Reply::kOk) {
     diff->fatal = true;

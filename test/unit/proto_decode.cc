@@ -180,9 +180,8 @@ TEST_CASE("INIT may be short; what did not come is zero", "[decode]") {
     if (size >= 16) init.U32(48, 131072).U32(52, 0xfb);
     if (size >= 20) init.U32(56, 0xabc);
     init.Resize(40 + size);
-    auto raw = Split(Finish(init).bytes(), kLongSetxattr);
-    Wire kept = Finish(init);
-    raw = Split(kept.bytes(), kLongSetxattr);
+    Wire message = Finish(init);
+    auto raw = Split(message.bytes(), kLongSetxattr);
     REQUIRE(raw.ok());
     auto request = Decode<Opcode::kInit>(*raw);
     REQUIRE(request.ok());

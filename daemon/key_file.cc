@@ -1,0 +1,110 @@
+#include "daemon/key_file.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace handlefs {
+namespace {
+
+constexpr char kDirectory[] = "/var/lib/handlefs";
+
+// FS_IOC_GETFSUUID, Linux 6.9.
+struct FsUuid {
+  uint8_t size;
+  uint8_t bytes[16];
+};
+constexpr unsigned long kGetFsUuid = 0x80111500;
+
+std::string Hex(const void* data, size_t size) {
+  const auto* bytes = static_cast<const uint8_t*>(data);
+  std::string out;
+  for (size_t i = 0; i < size; ++i) {
+    absl::StrAppend(&out, absl::Hex(bytes[i], absl::kZeroPad2));
+  }
+  return out;
+}
+
+std::string NameOf(BorrowedFd source) {
+  FsUuid uuid{};
+  if (ioctl(source.get(), kGetFsUuid, &uuid) == 0 && uuid.size == 16) {
+    return Hex(uuid.bytes, sizeof(uuid.bytes));
+  }
+  struct statfs sfs {};
+  (void)fstatfs(source.get(), &sfs);
+  return absl::StrCat("fsid-", Hex(&sfs.f_fsid, sizeof(sfs.f_fsid)));
+}
+
+absl::StatusOr<HashKey> Make(const std::string& path) {
+  UniqueFd fd(open(path.c_str(),
+                   O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) {
+    return absl::ErrnoToStatus(errno,
+                               absl::StrCat("cannot make the key ", path));
+  }
+  HashKey key = RandomKey();
+  if (write(fd.get(), key.data(), sizeof(key)) !=
+          static_cast<ssize_t>(sizeof(key)) ||
+      fsync(fd.get()) != 0) {
+    int error = errno;
+    unlink(path.c_str());
+    return absl::ErrnoToStatus(error,
+                               absl::StrCat("cannot write the key ", path));
+  }
+  return key;
+}
+
+}  // namespace
+
+HashKey RandomKey() {
+  HashKey key;
+  size_t done = 0;
+  while (done < sizeof(key)) {
+    ssize_t n = getrandom(reinterpret_cast<char*>(key.data()) + done,
+                          sizeof(key) - done, 0);
+    if (n > 0) done += static_cast<size_t>(n);
+  }
+  return key;
+}
+
+absl::StatusOr<HashKey> LoadKey(const std::string& given, BorrowedFd source) {
+  std::string path = given;
+  if (path.empty()) {
+    (void)mkdir(kDirectory, 0700);
+    path = absl::StrCat(kDirectory, "/", NameOf(source), ".key");
+  }
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd && errno == ENOENT) return Make(path);
+  struct stat st;
+  if (!fd || fstat(fd.get(), &st) != 0) {
+    return absl::ErrnoToStatus(errno,
+                               absl::StrCat("cannot open the key ", path));
+  }
+  if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        "the key ", path, " can be read by others; chmod 600 ", path));
+  }
+  HashKey key;
+  char more;
+  if (read(fd.get(), key.data(), sizeof(key)) !=
+          static_cast<ssize_t>(sizeof(key)) ||
+      read(fd.get(), &more, 1) != 0) {
+    return absl::DataLossError(
+        absl::StrCat("the key ", path,
+                     " is not 16 bytes long; remove it for a new one "
+                     "(handles given out so far become invalid)"));
+  }
+  return key;
+}
+
+}  // namespace handlefs

@@ -1,0 +1,124 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <span>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "daemon/exit_code.h"
+#include "daemon/kernel_probe.h"
+#include "daemon/log.h"
+#include "daemon/options.h"
+#include "daemon/serve.h"
+
+namespace handlefs {
+namespace {
+
+// The child serves; the parent waits until the mount answers.
+int WaitForChild(const Options& options, pid_t child, UniqueFd pipe) {
+  char byte;
+  ssize_t n;
+  do {
+    n = read(pipe.get(), &byte, 1);
+  } while (n < 0 && errno == EINTR);
+  if (n == 1) {
+    if (DescriptorOf(options.mount_point) >= 0) return ToInt(ExitCode::kOk);
+    struct statx stx;
+    if (statx(AT_FDCWD, options.mount_point.c_str(), AT_STATX_FORCE_SYNC,
+              STATX_BASIC_STATS, &stx) == 0) {
+      return ToInt(ExitCode::kOk);
+    }
+    Log(LogLevel::kError,
+        absl::StrCat("the mount at ", options.mount_point,
+                     " does not answer: ", std::strerror(errno)));
+    return ToInt(ExitCode::kMount);
+  }
+  // It has said why on our stderr.
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : ToInt(ExitCode::kServe);
+}
+
+void LeaveTerminal(const Options& options) {
+  UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  dup2(null.get(), STDIN_FILENO);
+  dup2(null.get(), STDOUT_FILENO);
+  if (options.log != "stderr") dup2(null.get(), STDERR_FILENO);
+}
+
+int Background(const Options& options) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    Log(LogLevel::kError,
+        absl::StrCat("cannot make a pipe: ", std::strerror(errno)));
+    return ToInt(ExitCode::kServe);
+  }
+  UniqueFd read_end(ends[0]), write_end(ends[1]);
+  pid_t child = fork();
+  if (child < 0) {
+    Log(LogLevel::kError,
+        absl::StrCat("cannot make a process: ", std::strerror(errno)));
+    return ToInt(ExitCode::kServe);
+  }
+  if (child > 0) {
+    write_end.reset();
+    return WaitForChild(options, child, std::move(read_end));
+  }
+  read_end.reset();
+  setsid();
+  auto ready = [&] {
+    if (options.log == "auto") {
+      (void)SetLog("syslog", options.log_level).ok();
+    }
+    LeaveTerminal(options);
+    (void)!write(write_end.get(), "r", 1);
+    write_end.reset();
+  };
+  return ToInt(Serve(options, ready));
+}
+
+int Main(std::span<const char* const> args) {
+  auto options = ParseOptions(args);
+  if (!options.ok()) {
+    Log(LogLevel::kError, std::string(options.status().message().data(),
+                                      options.status().message().size()));
+    return ToInt(ExitCode::kUsage);
+  }
+  switch (options->mode) {
+    case Mode::kHelp:
+      std::fputs(HelpText().c_str(), stdout);
+      return ToInt(ExitCode::kOk);
+    case Mode::kVersion:
+      std::printf("handlefs %s\n%s", HANDLEFS_VERSION,
+                  DescribeKernel().c_str());
+      return ToInt(ExitCode::kOk);
+    case Mode::kServe:
+      break;
+  }
+  // Until the daemon leaves the terminal its messages are for whoever started
+  // it.
+  std::string log = options->log == "auto" ? "stderr" : options->log;
+  if (auto status = SetLog(log, options->log_level); !status.ok()) {
+    Log(LogLevel::kError,
+        std::string(status.message().data(), status.message().size()));
+    return ToInt(ExitCode::kUsage);
+  }
+  if (options->foreground == Switch::kOn) {
+    return ToInt(Serve(*options, [] {}));
+  }
+  return Background(*options);
+}
+
+}  // namespace
+}  // namespace handlefs
+
+int main(int argc, char** argv) {
+  return handlefs::Main(
+      std::span<const char* const>(argv + 1, static_cast<size_t>(argc - 1)));
+}

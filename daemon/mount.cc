@@ -1,0 +1,367 @@
+#include "daemon/mount.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+extern char** environ;
+
+namespace handlefs {
+namespace {
+
+constexpr char kType[] = "fuse.handlefs";
+
+StartError Fail(ExitCode code, const std::string& what, int error,
+                const std::string& cure) {
+  std::string message = absl::StrCat(what, ": ", std::strerror(error));
+  if (!cure.empty()) absl::StrAppend(&message, "; ", cure);
+  return {code, message};
+}
+
+bool On(const std::optional<Switch>& option, bool by_default) {
+  return option ? *option == Switch::kOn : by_default;
+}
+
+uint64_t MountAttributes(const Options& options) {
+  uint64_t attributes = options.mount_attributes;
+  if (options.read_only == Switch::kOn) attributes |= MOUNT_ATTR_RDONLY;
+  // As root like a bind mount: set-id programs and devices work.
+  if (!On(options.allow_suid, true)) attributes |= MOUNT_ATTR_NOSUID;
+  if (!On(options.allow_dev, true)) attributes |= MOUNT_ATTR_NODEV;
+  return attributes;
+}
+
+std::vector<std::string> Words(const std::string& list) {
+  std::vector<std::string> words;
+  std::stringstream stream(list);
+  for (std::string word; std::getline(stream, word, ',');) {
+    if (!word.empty()) words.push_back(word);
+  }
+  return words;
+}
+
+std::string FsName(const Options& options, const std::string& source) {
+  return options.fsname.empty() ? source : options.fsname;
+}
+
+// What the file system says about why it refused.
+std::string Complaint(BorrowedFd context) {
+  char text[256];
+  ssize_t n = read(context.get(), text, sizeof(text) - 1);
+  if (n <= 0) return "";
+  text[n] = '\0';
+  return absl::StrCat(" (", text, ")");
+}
+
+Result<UniqueFd> NewApi(const Options& options, BorrowedFd device,
+                        const std::string& source, std::string* complaint) {
+  UniqueFd context(fsopen(kType, FSOPEN_CLOEXEC));
+  if (!context) return LastErrno();
+  auto set = [&](const char* key, const std::string& value) {
+    return fsconfig(context.get(), FSCONFIG_SET_STRING, key, value.c_str(),
+                    0) == 0;
+  };
+  auto flag = [&](const char* key) {
+    return fsconfig(context.get(), FSCONFIG_SET_FLAG, key, nullptr, 0) == 0;
+  };
+  bool good = set("source", FsName(options, source)) &&
+              set("fd", absl::StrCat(device.get())) &&
+              set("rootmode", "40000") && set("user_id", "0") &&
+              set("group_id", "0") && flag("default_permissions");
+  if (good && On(options.allow_other, true)) good = flag("allow_other");
+  if (good && options.max_read != 0) {
+    good = set("max_read", absl::StrCat(options.max_read));
+  }
+  if (good && options.read_only == Switch::kOn) good = flag("ro");
+  for (const std::string& word : Words(options.superblock_flags)) {
+    good = good && flag(word.c_str());
+  }
+  good = good &&
+         fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
+  if (!good) {
+    int error = errno;
+    *complaint = Complaint(context);
+    return Errno(error);
+  }
+  UniqueFd mount(fsmount(context.get(), FSMOUNT_CLOEXEC,
+                         static_cast<unsigned>(MountAttributes(options))));
+  if (!mount) return LastErrno();
+  return mount;
+}
+
+unsigned long OldFlags(const Options& options) {
+  uint64_t attributes = MountAttributes(options);
+  unsigned long flags = 0;
+  struct Pair {
+    uint64_t attribute;
+    unsigned long flag;
+  };
+  for (auto [attribute, flag] : {
+           Pair{MOUNT_ATTR_RDONLY, MS_RDONLY},
+           Pair{MOUNT_ATTR_NOSUID, MS_NOSUID},
+           Pair{MOUNT_ATTR_NODEV, MS_NODEV},
+           Pair{MOUNT_ATTR_NOEXEC, MS_NOEXEC},
+           Pair{MOUNT_ATTR_NODIRATIME, MS_NODIRATIME},
+       }) {
+    if ((attributes & attribute) != 0) flags |= flag;
+  }
+  switch (attributes & MOUNT_ATTR__ATIME) {
+    case MOUNT_ATTR_NOATIME:
+      flags |= MS_NOATIME;
+      break;
+    case MOUNT_ATTR_STRICTATIME:
+      flags |= MS_STRICTATIME;
+      break;
+    default:
+      flags |= MS_RELATIME;
+  }
+  for (const std::string& word : Words(options.superblock_flags)) {
+    if (word == "sync") flags |= MS_SYNCHRONOUS;
+    if (word == "dirsync") flags |= MS_DIRSYNC;
+    if (word == "lazytime") flags |= MS_LAZYTIME;
+  }
+  return flags;
+}
+
+Status OldApi(const Options& options, BorrowedFd device,
+              const std::string& source, const std::string& mount_point) {
+  std::string data =
+      absl::StrCat("fd=", device.get(),
+                   ",rootmode=40000,user_id=0,group_id=0,default_permissions");
+  if (On(options.allow_other, true)) absl::StrAppend(&data, ",allow_other");
+  if (options.max_read != 0) {
+    absl::StrAppend(&data, ",max_read=", options.max_read);
+  }
+  return Check(::mount(FsName(options, source).c_str(), mount_point.c_str(),
+                       kType, OldFlags(options), data.c_str()));
+}
+
+std::variant<Mounted, StartError> MountByKernel(const Options& options,
+                                                const std::string& mount_point,
+                                                const std::string& source) {
+  Mounted mounted;
+  mounted.mount_point = mount_point;
+  mounted.device = UniqueFd(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  if (!mounted.device) {
+    return Fail(ExitCode::kFuse, "cannot open /dev/fuse", errno,
+                "load the fuse module (modprobe fuse) and see that /dev/fuse "
+                "exists");
+  }
+  std::string complaint;
+  auto tree = NewApi(options, mounted.device, source, &complaint);
+  if (tree.ok()) {
+    if (move_mount(tree->get(), "", AT_FDCWD, mount_point.c_str(),
+                   MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+      return Fail(ExitCode::kMount,
+                  absl::StrCat("cannot mount on ", mount_point), errno, "");
+    }
+    return mounted;
+  }
+  // A filter or an old kernel refuses the new calls as such; other errors are
+  // about the options.
+  if (tree.error() == Errno(ENOSYS) || tree.error() == Errno(EPERM)) {
+    Status old = OldApi(options, mounted.device, source, mount_point);
+    if (old.ok()) return mounted;
+    return Fail(ExitCode::kMount, absl::StrCat("cannot mount on ", mount_point),
+                old.error().value(),
+                "mounting needs CAP_SYS_ADMIN, or fusermount3 of the fuse3 "
+                "package");
+  }
+  return Fail(ExitCode::kMount,
+              absl::StrCat("the kernel refuses the mount", complaint),
+              tree.error().value(), "see the mount options");
+}
+
+// Receives the descriptor that fusermount3 sends.
+UniqueFd ReceiveFd(BorrowedFd socket) {
+  char byte;
+  iovec part{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  ssize_t n;
+  do {
+    n = recvmsg(socket.get(), &message, MSG_CMSG_CLOEXEC);
+  } while (n < 0 && errno == EINTR);
+  if (n <= 0) return {};
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (header == nullptr || header->cmsg_type != SCM_RIGHTS) return {};
+  int fd;
+  std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+  return UniqueFd(fd);
+}
+
+// Runs fusermount3; its own messages go to our stderr. Its exit status, or -1
+// with errno where it could not be run.
+int RunHelper(const std::vector<std::string>& args, const char* comm_fd) {
+  std::vector<char*> argv;
+  for (const std::string& arg : args) {
+    argv.push_back(const_cast<char*>(arg.c_str()));
+  }
+  argv.push_back(nullptr);
+  std::vector<char*> env;
+  for (char** e = environ; *e != nullptr; ++e) {
+    if (std::strncmp(*e, "_FUSE_COMMFD=", 13) != 0) env.push_back(*e);
+  }
+  std::string comm;
+  if (comm_fd != nullptr) {
+    comm = absl::StrCat("_FUSE_COMMFD=", comm_fd);
+    env.push_back(comm.data());
+  }
+  env.push_back(nullptr);
+  pid_t pid;
+  int error =
+      posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), env.data());
+  if (error != 0) {
+    errno = error;
+    return -1;
+  }
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+std::variant<Mounted, StartError> MountByHelper(const Options& options,
+                                                const std::string& mount_point,
+                                                const std::string& source) {
+  std::string list = absl::StrCat("fsname=", FsName(options, source),
+                                  ",subtype=handlefs,default_permissions");
+  if (options.read_only == Switch::kOn) absl::StrAppend(&list, ",ro");
+  if (On(options.allow_other, false)) absl::StrAppend(&list, ",allow_other");
+  if ((options.mount_attributes & MOUNT_ATTR_NOEXEC) != 0) {
+    absl::StrAppend(&list, ",noexec");
+  }
+  if ((options.mount_attributes & MOUNT_ATTR_NOATIME) != 0) {
+    absl::StrAppend(&list, ",noatime");
+  }
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) {
+    return Fail(ExitCode::kMount, "cannot make a socket pair", errno, "");
+  }
+  UniqueFd ours(pair[0]), theirs(pair[1]);
+  fcntl(ours.get(), F_SETFD, FD_CLOEXEC);
+  std::string comm = absl::StrCat(theirs.get());
+  int status =
+      RunHelper({"fusermount3", "-o", list, "--", mount_point}, comm.c_str());
+  if (status < 0) {
+    return Fail(ExitCode::kMount, "cannot run fusermount3", errno,
+                "without root it does the mounting: install the fuse3 package");
+  }
+  theirs.reset();
+  Mounted mounted;
+  mounted.mount_point = mount_point;
+  mounted.by_helper = true;
+  if (status == 0) mounted.device = ReceiveFd(ours);
+  if (!mounted.device) {
+    return StartError{ExitCode::kMount,
+                      absl::StrCat("fusermount3 did not mount on ", mount_point,
+                                   "; its message above tells why")};
+  }
+  return mounted;
+}
+
+// Mount points in mountinfo are escaped: "\040" is a space.
+std::string Unescape(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 3 < text.size()) {
+      out += static_cast<char>(std::stoi(text.substr(i + 1, 3), nullptr, 8));
+      i += 3;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+// The mount id of what is mounted topmost on a path; empty if nothing is.
+std::string TopMountId(const std::string& mount_point) {
+  std::ifstream file("/proc/self/mountinfo");
+  std::string top;
+  for (std::string line; std::getline(file, line);) {
+    std::stringstream words(line);
+    std::string id, skip, path;
+    words >> id >> skip >> skip >> skip >> path;
+    if (Unescape(path) == mount_point) top = id;
+  }
+  return top;
+}
+
+}  // namespace
+
+std::variant<std::string, StartError> CheckMountPoint(const std::string& path) {
+  struct stat st;
+  if (stat(path.c_str(), &st) != 0) {
+    if (errno == ENOTCONN || errno == ECONNABORTED) {
+      return Fail(
+          ExitCode::kMountPoint,
+          absl::StrCat("the mount point ", path, " is a dead FUSE mount"),
+          errno, absl::StrCat("take it away with: umount -l ", path));
+    }
+    return Fail(
+        ExitCode::kMountPoint,
+        absl::StrCat("cannot find the mount point ", path), errno,
+        errno == ENOENT ? absl::StrCat("make it with: mkdir -p ", path) : "");
+  }
+  if (!S_ISDIR(st.st_mode)) {
+    return StartError{
+        ExitCode::kMountPoint,
+        absl::StrCat("the mount point ", path, " is not a directory")};
+  }
+  char real[PATH_MAX];
+  if (realpath(path.c_str(), real) == nullptr) {
+    return Fail(ExitCode::kMountPoint,
+                absl::StrCat("cannot find the mount point ", path), errno, "");
+  }
+  return std::string(real);
+}
+
+std::variant<Mounted, StartError> MountFuse(const Options& options,
+                                            const std::string& mount_point,
+                                            const std::string& source,
+                                            MountBy by) {
+  auto result = by == MountBy::kKernel
+                    ? MountByKernel(options, mount_point, source)
+                    : MountByHelper(options, mount_point, source);
+  if (auto* mounted = std::get_if<Mounted>(&result)) {
+    mounted->mount_id = TopMountId(mount_point);
+  }
+  return result;
+}
+
+Status UnmountFuse(const Mounted& mounted, Unmount how) {
+  const std::string& path = mounted.mount_point;
+  if (mounted.mount_id.empty() || TopMountId(path) != mounted.mount_id) {
+    return Errno(ENOENT);
+  }
+  if (mounted.by_helper) {
+    std::vector<std::string> args = {"fusermount3", "-u", "-q"};
+    if (how == Unmount::kDetach) args.push_back("-z");
+    args.push_back("--");
+    args.push_back(path);
+    return RunHelper(args, nullptr) == 0 ? Ok() : Status(Errno(EBUSY));
+  }
+  int flags = UMOUNT_NOFOLLOW | (how == Unmount::kDetach ? MNT_DETACH : 0);
+  return Check(umount2(path.c_str(), flags));
+}
+
+}  // namespace handlefs

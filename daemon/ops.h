@@ -1,0 +1,164 @@
+// What the server does for each request. An op reads from top to bottom:
+// resolve, credentials, system call, translate, return. It neither logs nor
+// counts; dispatch does.
+//
+// Results: a struct is the reply; Status is a bare header; with a ReplyBuffer
+// the op writes its data there. kWouldWait asks to be called again on a thread
+// that may wait; such an op has changed nothing. Ops run on any thread, several
+// at a time.
+#ifndef HANDLEFS_DAEMON_OPS_H_
+#define HANDLEFS_DAEMON_OPS_H_
+
+#include <memory>
+#include <vector>
+
+#include "daemon/attributes.h"
+#include "daemon/backings.h"
+#include "daemon/credentials.h"
+#include "daemon/lock_waiters.h"
+#include "handles/nodes.h"
+#include "handles/open_files.h"
+#include "handles/owner_locks.h"
+#include "io/offload.h"
+#include "io/transport.h"
+#include "proto/cursor.h"
+#include "proto/flags.h"
+#include "proto/reply.h"
+
+namespace handlefs {
+
+// Where an op runs: a reader may not wait, a pool thread may.
+enum class Place { kReader, kPool };
+
+struct OpContext {
+  Place place = Place::kReader;
+};
+
+// Settled by options and INIT before the first op.
+struct Policy {
+  Validity entry;           // of names
+  Validity attr;            // of attributes
+  Validity negative;        // of missing names; zero: not cached
+  bool keep_cache = false;  // pages and directory pages outlive an open
+  bool passthrough = false;
+  bool host_locks = true;
+  bool exported = false;
+};
+
+template <proto::Opcode kOp>
+using Req = proto::Request<kOp>;
+using proto::Opcode;
+using proto::ReplyBuffer;
+
+class Ops {
+ public:
+  Ops(Nodes& nodes, OpenFiles& files, io::Connection& connection);
+
+  Policy& policy() { return policy_; }
+  LockWaiters& waiters() { return waiters_; }
+  Backings& backings() { return backings_; }
+
+  // ops_name.cc
+  Result<abi::EntryOut> Lookup(OpContext, const Req<Opcode::kLookup>&);
+  void Forget(OpContext, const Req<Opcode::kForget>&);
+  void BatchForget(OpContext, const Req<Opcode::kBatchForget>&);
+  Result<abi::EntryOut> Symlink(OpContext, const Req<Opcode::kSymlink>&);
+  Result<abi::EntryOut> Mknod(OpContext, const Req<Opcode::kMknod>&);
+  Result<abi::EntryOut> Mkdir(OpContext, const Req<Opcode::kMkdir>&);
+  Result<abi::EntryOut> Link(OpContext, const Req<Opcode::kLink>&);
+  Status Unlink(OpContext, const Req<Opcode::kUnlink>&);
+  Status Rmdir(OpContext, const Req<Opcode::kRmdir>&);
+  Status Rename(OpContext, const Req<Opcode::kRename>&);
+  Status Rename2(OpContext, const Req<Opcode::kRename2>&);
+
+  // ops_attr.cc
+  Result<abi::AttrOut> Getattr(OpContext, const Req<Opcode::kGetattr>&);
+  Result<abi::AttrOut> Setattr(OpContext, const Req<Opcode::kSetattr>&);
+  Result<abi::StatxOut> Statx(OpContext, const Req<Opcode::kStatx>&);
+  Status Readlink(OpContext, const Req<Opcode::kReadlink>&, ReplyBuffer&);
+  Status Access(OpContext, const Req<Opcode::kAccess>&);
+  Result<abi::StatfsOut> Statfs(OpContext, const Req<Opcode::kStatfs>&);
+
+  // ops_file.cc
+  Result<abi::OpenOut> Open(OpContext, const Req<Opcode::kOpen>&);
+  Result<abi::CreateOut> Create(OpContext, const Req<Opcode::kCreate>&);
+  Result<abi::CreateOut> Tmpfile(OpContext, const Req<Opcode::kTmpfile>&);
+  Status Flush(OpContext, const Req<Opcode::kFlush>&);
+  Status Release(OpContext, const Req<Opcode::kRelease>&);
+  Status Fsync(OpContext, const Req<Opcode::kFsync>&);
+  Status Syncfs(OpContext, const Req<Opcode::kSyncfs>&);
+
+  // ops_data.cc
+  Status Read(OpContext, const Req<Opcode::kRead>&, ReplyBuffer&);
+  Result<abi::WriteOut> Write(OpContext, const Req<Opcode::kWrite>&);
+  Status Fallocate(OpContext, const Req<Opcode::kFallocate>&);
+  Result<abi::LseekOut> Lseek(OpContext, const Req<Opcode::kLseek>&);
+  Result<abi::WriteOut> CopyFileRange(OpContext,
+                                      const Req<Opcode::kCopyFileRange>&);
+  Result<abi::CopyFileRangeOut> CopyFileRange64(
+      OpContext, const Req<Opcode::kCopyFileRange64>&);
+  Status Ioctl(OpContext, const Req<Opcode::kIoctl>&, ReplyBuffer&);
+
+  // ops_dir.cc
+  Result<abi::OpenOut> Opendir(OpContext, const Req<Opcode::kOpendir>&);
+  Status Readdir(OpContext, const Req<Opcode::kReaddir>&, ReplyBuffer&);
+  Status Readdirplus(OpContext, const Req<Opcode::kReaddirplus>&, ReplyBuffer&);
+  Status Releasedir(OpContext, const Req<Opcode::kReleasedir>&);
+  Status Fsyncdir(OpContext, const Req<Opcode::kFsyncdir>&);
+
+  // ops_xattr.cc
+  Status Setxattr(OpContext, const Req<Opcode::kSetxattr>&);
+  Status Getxattr(OpContext, const Req<Opcode::kGetxattr>&, ReplyBuffer&);
+  Status Listxattr(OpContext, const Req<Opcode::kListxattr>&, ReplyBuffer&);
+  Status Removexattr(OpContext, const Req<Opcode::kRemovexattr>&);
+
+  // ops_lock.cc
+  Result<abi::LkOut> Getlk(OpContext, const Req<Opcode::kGetlk>&);
+  Status Setlk(OpContext, const Req<Opcode::kSetlk>&);
+  void Setlkw(OpContext, const Req<Opcode::kSetlkw>&, io::Token);
+
+ private:
+  using FilePtr = std::shared_ptr<OpenFile>;
+
+  // The open file of a request. EBADF for an fh that this server gave out and
+  // that is closed; one of an earlier server is opened again from its node.
+  Result<FilePtr> FileOf(Fh fh, NodeId node, uint32_t open_flags);
+  abi::EntryOut ToEntryOut(const Nodes::Entry& entry);
+  Validity AttrValidity(NodeId node);
+  Result<abi::AttrOut> AttrOf(NodeId node, BorrowedFd fd);
+  Status ApplyContext(const proto::Extensions& ext, BorrowedFd dir,
+                      const char* name);
+  // The node of a name that was just made in `dir`.
+  Result<abi::EntryOut> Made(BorrowedFd dir_fd, NodeId dir, const char* name,
+                             const proto::Extensions& ext);
+  Status Move(NodeId from, const char* from_name, NodeId to,
+              const char* to_name, uint32_t flags, const abi::InHeader& caller);
+  Result<abi::OpenOut> Opened(NodeId node, UniqueFd fd, int flags,
+                              uint32_t mode);
+  Result<abi::CreateOut> Created(const Nodes::Entry& entry, UniqueFd fd,
+                                 int flags);
+  // Stores through a mapping of a passthrough file move its times unseen by the
+  // kernel's FUSE side: it is told to ask again.
+  void ForgetTimes(const OpenFile& file);
+  Status SetSize(const Req<Opcode::kSetattr>& request, BorrowedFd path);
+  Status SetOwnerModeTimes(const Req<Opcode::kSetattr>& request,
+                           BorrowedFd path);
+  void ClearSetId(const abi::InHeader& caller, BorrowedFd path);
+  Result<uint64_t> Copy(OpContext context, const abi::InHeader& caller,
+                        const abi::CopyFileRangeIn& in, uint64_t limit);
+  Status SetLock(const abi::InHeader& header, const abi::LkIn& in,
+                 const FilePtr& file);
+  Result<FilePtr> DirOf(const abi::ReadIn& in, NodeId node);
+
+  Nodes& nodes_;
+  OpenFiles& files_;
+  io::Connection& connection_;
+  Policy policy_;
+  Backings backings_;
+  OwnerLocks locks_;
+  LockWaiters waiters_;
+};
+
+}  // namespace handlefs
+
+#endif  // HANDLEFS_DAEMON_OPS_H_

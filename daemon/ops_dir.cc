@@ -1,0 +1,126 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "daemon/ops.h"
+
+namespace handlefs {
+namespace {
+
+using namespace proto;  // NOLINT: the names of flags
+
+bool IsDots(const char* name) {
+  return std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0;
+}
+
+Result<uint64_t> DevOfFd(BorrowedFd fd) {
+  struct statx stx;
+  if (statx(fd.get(), "", AT_EMPTY_PATH, STATX_INO, &stx) != 0) {
+    return LastErrno();
+  }
+  return DevOf(stx);
+}
+
+}  // namespace
+
+Result<abi::OpenOut> Ops::Opendir(OpContext,
+                                  const Req<Opcode::kOpendir>& request) {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY;
+  ASSIGN_OR_RETURN(Nodes::Opened opened, nodes_.Open(request.node(), kFlags));
+  auto file = std::make_shared<OpenFile>();
+  file->fd = std::move(opened.fd);
+  file->flags = kFlags;
+  file->node = request.node();
+  abi::OpenOut out{};
+  if (policy_.keep_cache) {
+    out.open_flags |= fopen::kCacheDir | fopen::kKeepCache;
+  }
+  ASSIGN_OR_RETURN(Fh fh, files_.Insert(std::move(file)));
+  out.fh = Raw(fh);
+  return out;
+}
+
+Result<Ops::FilePtr> Ops::DirOf(const abi::ReadIn& in, NodeId node) {
+  return FileOf(Fh{in.fh}, node, O_RDONLY);
+}
+
+Status Ops::Readdir(OpContext, const Req<Opcode::kReaddir>& request,
+                    ReplyBuffer& out) {
+  ASSIGN_OR_RETURN(FilePtr file, DirOf(request.in, request.node()));
+  const size_t limit = std::min<size_t>(request.in.size, out.capacity());
+  absl::MutexLock lock(&file->dir_mutex);
+  RETURN_IF_ERROR(file->dir.Seek(file->fd, request.in.offset));
+  ASSIGN_OR_RETURN(uint64_t dev, DevOfFd(file->fd));
+  while (true) {
+    auto item = file->dir.Peek(file->fd);
+    if (!item.ok()) return out.size() > 0 ? Ok() : Status(item.error());
+    if (!*item) return Ok();
+    const DirStream::Item& entry = **item;
+    DirEntry wire{.ino = nodes_.ShownIno(dev, entry.ino),
+                  .off = entry.next,
+                  .type = entry.type,
+                  .name = {entry.name, entry.name_size}};
+    if (!AddDirent(out, limit, wire)) return Ok();
+    file->dir.Advance();
+  }
+}
+
+Status Ops::Readdirplus(OpContext, const Req<Opcode::kReaddirplus>& request,
+                        ReplyBuffer& out) {
+  ASSIGN_OR_RETURN(FilePtr file, DirOf(request.in, request.node()));
+  const size_t limit = std::min<size_t>(request.in.size, out.capacity());
+  absl::MutexLock lock(&file->dir_mutex);
+  RETURN_IF_ERROR(file->dir.Seek(file->fd, request.in.offset));
+  ASSIGN_OR_RETURN(uint64_t dev, DevOfFd(file->fd));
+  while (true) {
+    auto item = file->dir.Peek(file->fd);
+    if (!item.ok()) return out.size() > 0 ? Ok() : Status(item.error());
+    if (!*item) return Ok();
+    const DirStream::Item& entry = **item;
+    // Before the lookup, so that none is counted for an entry that does not
+    // fit.
+    if (out.size() + DirentplusSize(entry.name_size) > limit) return Ok();
+    DirEntry wire{.ino = nodes_.ShownIno(dev, entry.ino),
+                  .off = entry.next,
+                  .type = entry.type,
+                  .name = {entry.name, entry.name_size}};
+    abi::EntryOut node{};
+    if (!IsDots(entry.name)) {
+      // A name that went away meanwhile, or no descriptor left for the node:
+      // the plain entry is still right, and the kernel looks it up if it must.
+      auto found = nodes_.LookupIn(file->fd, request.node(), entry.name);
+      if (found.ok()) {
+        node = ToEntryOut(*found);
+        wire.ino = found->ino;
+        wire.type = IFTODT(found->stx.stx_mode);
+      }
+    }
+    AddDirentplus(out, limit, wire, node);
+    file->dir.Advance();
+  }
+}
+
+Status Ops::Releasedir(OpContext, const Req<Opcode::kReleasedir>& request) {
+  Fh fh{request.in.fh};
+  auto removed = files_.Remove(fh);
+  if (removed.ok() || files_.IsForeign(fh)) return Ok();
+  return removed.error();
+}
+
+Status Ops::Fsyncdir(OpContext context, const Req<Opcode::kFsyncdir>& request) {
+  ASSIGN_OR_RETURN(FilePtr file,
+                   FileOf(Fh{request.in.fh}, request.node(), O_RDONLY));
+  if (context.place == Place::kReader &&
+      !nodes_.FsOf(request.node()).is_memory) {
+    return kWouldWait;
+  }
+  bool data_only = (request.in.fsync_flags & kFsyncFdatasync) != 0;
+  int fd = file->fd.get();
+  return Check(data_only ? fdatasync(fd) : fsync(fd));
+}
+
+}  // namespace handlefs

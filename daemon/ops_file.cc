@@ -1,0 +1,235 @@
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "daemon/ops.h"
+#include "daemon/xattr_at.h"
+
+namespace handlefs {
+namespace {
+
+using namespace proto;  // NOLINT: the names of flags
+
+// What of a client's flags is meant for the host's open. Creation flags are the
+// kernel's business by then, and FMODE_EXEC and others are internal to it.
+constexpr int kHostFlags = O_ACCMODE | O_APPEND | O_TRUNC | O_DIRECT | O_SYNC |
+                           O_DSYNC | O_NOATIME | O_NONBLOCK;
+
+int HostFlags(uint32_t flags) { return static_cast<int>(flags) & kHostFlags; }
+
+Backings::Access AccessOf(int flags) {
+  return (flags & O_ACCMODE) == O_RDONLY ? Backings::Access::kRead
+                                         : Backings::Access::kWrite;
+}
+
+SetIdScope::Bits BitsFor(uint32_t open_flags, int flags) {
+  return (open_flags & kOpenKillSuidgid) != 0 && (flags & O_TRUNC) != 0
+             ? SetIdScope::Bits::kClear
+             : SetIdScope::Bits::kKeep;
+}
+
+}  // namespace
+
+Result<Ops::FilePtr> Ops::FileOf(Fh fh, NodeId node, uint32_t open_flags) {
+  auto file = files_.Find(fh);
+  if (file.ok() || !files_.IsForeign(fh)) return file;
+  // The server was restarted: the kernel still names what an earlier one had
+  // open. The node and the flags are enough to go on.
+  int flags = HostFlags(open_flags) & ~O_TRUNC;
+  ASSIGN_OR_RETURN(Nodes::Opened opened, nodes_.Open(node, flags));
+  auto again = std::make_shared<OpenFile>();
+  again->fd = std::move(opened.fd);
+  again->flags = flags;
+  again->node = node;
+  return again;
+}
+
+Result<abi::OpenOut> Ops::Opened(NodeId node, UniqueFd fd, int flags,
+                                 uint32_t mode) {
+  auto file = std::make_shared<OpenFile>();
+  file->fd = std::move(fd);
+  file->flags = flags;
+  file->node = node;
+  // A set-id file never goes past the server: only then are the bits cleared
+  // and kept as on the host, by root and by users.
+  auto wish =
+      policy_.passthrough && S_ISREG(mode) && (mode & (S_ISUID | S_ISGID)) == 0
+          ? Backings::Wish::kPassthrough
+          : Backings::Wish::kServer;
+  file->backing = backings_.Open(node, file->fd, wish, AccessOf(flags));
+  abi::OpenOut out{};
+  out.backing_id = Raw(file->backing);
+  if (file->backing != kNoBacking) {
+    out.open_flags |= fopen::kPassthrough;
+  } else if (policy_.keep_cache) {
+    out.open_flags |= fopen::kKeepCache;
+  }
+  // POSIX locks on the host are let go by FLUSH; without them it tells nothing.
+  if (!policy_.host_locks) out.open_flags |= fopen::kNoflush;
+  BackingId backing = file->backing;
+  auto fh = files_.Insert(std::move(file));
+  if (!fh.ok()) {
+    backings_.Release(node, backing, AccessOf(flags));
+    return fh.error();
+  }
+  out.fh = Raw(*fh);
+  return out;
+}
+
+Result<abi::OpenOut> Ops::Open(OpContext context,
+                               const Req<Opcode::kOpen>& request) {
+  int flags = HostFlags(request.in.flags);
+  // Breaking another process's lease can take long. O_NONBLOCK has no other
+  // effect on a regular file.
+  int try_flags = context.place == Place::kReader ? O_NONBLOCK : 0;
+  SetIdScope set_id(BitsFor(request.in.open_flags, flags));
+  auto opened = nodes_.Open(request.node(), flags | try_flags);
+  if (!opened.ok()) {
+    bool would_wait = opened.error() == Errno(EWOULDBLOCK) && try_flags != 0 &&
+                      (flags & O_NONBLOCK) == 0;
+    return would_wait ? kWouldWait : opened.error();
+  }
+  return Opened(request.node(), std::move(opened->fd), flags & ~O_TRUNC,
+                opened->stx.stx_mode);
+}
+
+Result<abi::CreateOut> Ops::Created(const Nodes::Entry& entry, UniqueFd fd,
+                                    int flags) {
+  auto open = Opened(entry.id, std::move(fd), flags, entry.stx.stx_mode);
+  if (!open.ok()) {
+    nodes_.Forget(entry.id, 1);
+    return open.error();
+  }
+  return abi::CreateOut{.entry = ToEntryOut(entry), .open = *open};
+}
+
+Result<abi::CreateOut> Ops::Create(OpContext,
+                                   const Req<Opcode::kCreate>& request) {
+  ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
+  const char* name = request.text.c_str();
+  int flags = HostFlags(request.in.flags);
+  SetThreadUmask(request.in.umask);
+  UniqueFd fd;
+  {
+    AsCaller caller(request.header.uid, request.header.gid, request.ext.group);
+    // Always exclusive: the kernel has checked the rights to make a file, not
+    // those to open one that somebody made meanwhile.
+    fd = UniqueFd(
+        openat(dir->get(), name,
+               (flags & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+               request.in.mode & 07777));
+    if (!fd) {
+      // ESTALE makes the kernel look the name up again, and then it opens what
+      // is there with all its checks.
+      bool exclusive = (request.in.flags & O_EXCL) != 0;
+      if (errno == EEXIST && !exclusive) return Errno(ESTALE);
+      return LastErrno();
+    }
+  }
+  if (request.ext.secctx && !request.ext.secctx->value.empty()) {
+    RETURN_IF_ERROR(SetXattrAt(fd, request.ext.secctx->name.c_str(),
+                               request.ext.secctx->value, 0));
+  }
+  ASSIGN_OR_RETURN(Nodes::Entry entry,
+                   nodes_.LookupIn(*dir, request.node(), name));
+  return Created(entry, std::move(fd), flags & ~O_TRUNC);
+}
+
+Result<abi::CreateOut> Ops::Tmpfile(OpContext,
+                                    const Req<Opcode::kTmpfile>& request) {
+  ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
+  int flags = HostFlags(request.in.flags) & ~O_TRUNC;
+  // O_EXCL says that the file may never get a name.
+  int exclusive = static_cast<int>(request.in.flags) & O_EXCL;
+  SetThreadUmask(request.in.umask);
+  UniqueFd fd;
+  {
+    AsCaller caller(request.header.uid, request.header.gid, request.ext.group);
+    fd = UniqueFd(openat(dir->get(), ".",
+                         flags | exclusive | O_TMPFILE | O_CLOEXEC,
+                         request.in.mode & 07777));
+    if (!fd) return LastErrno();
+  }
+  if (request.ext.secctx && !request.ext.secctx->value.empty()) {
+    RETURN_IF_ERROR(SetXattrAt(fd, request.ext.secctx->name.c_str(),
+                               request.ext.secctx->value, 0));
+  }
+  ASSIGN_OR_RETURN(Nodes::Entry entry, nodes_.AdoptNameless(fd));
+  return Created(entry, std::move(fd), flags);
+}
+
+void Ops::ForgetTimes(const OpenFile& file) {
+  if (file.backing == kNoBacking ||
+      AccessOf(file.flags) == Backings::Access::kRead) {
+    return;
+  }
+  // ENOENT: the kernel does not know the node any more, all the better.
+  (void)connection_.Notify(InvalAttributes(file.node)).ok();
+}
+
+Status Ops::Flush(OpContext context, const Req<Opcode::kFlush>& request) {
+  // Whatever happens, the owner's locks on the file are gone.
+  if (policy_.host_locks &&
+      locks_.DropOwner(request.node(), LockOwner{request.in.lock_owner})) {
+    waiters_.Wake(request.node());
+  }
+  auto file = files_.Find(Fh{request.in.fh});
+  if (!file.ok()) {
+    return files_.IsForeign(Fh{request.in.fh}) ? Ok() : Status(file.error());
+  }
+  ForgetTimes(**file);
+  if (nodes_.FsOf(request.node()).is_remote) {
+    // Network file systems report what went wrong with writes at close.
+    if (context.place == Place::kReader) return kWouldWait;
+    UniqueFd copy(fcntl((*file)->fd.get(), F_DUPFD_CLOEXEC, 0));
+    if (!copy) return LastErrno();
+    return Check(close(copy.release()));
+  }
+  return Ok();
+}
+
+Status Ops::Release(OpContext, const Req<Opcode::kRelease>& request) {
+  Fh fh{request.in.fh};
+  auto removed = files_.Remove(fh);
+  if (!removed.ok()) {
+    return files_.IsForeign(fh) ? Ok() : Status(removed.error());
+  }
+  const OpenFile& file = **removed;
+  if (policy_.host_locks) {
+    bool woke = locks_.DropFh(file.node, fh);
+    if ((request.in.release_flags & kReleaseFlockUnlock) != 0) {
+      flock(file.fd.get(), LOCK_UN);
+      woke = true;
+    }
+    if (woke) waiters_.Wake(file.node);
+  }
+  ForgetTimes(file);
+  backings_.Release(file.node, file.backing, AccessOf(file.flags));
+  return Ok();
+}
+
+Status Ops::Fsync(OpContext context, const Req<Opcode::kFsync>& request) {
+  ASSIGN_OR_RETURN(FilePtr file,
+                   FileOf(Fh{request.in.fh}, request.node(), O_RDONLY));
+  if (context.place == Place::kReader &&
+      !nodes_.FsOf(request.node()).is_memory) {
+    return kWouldWait;
+  }
+  bool data_only = (request.in.fsync_flags & kFsyncFdatasync) != 0;
+  int fd = file->fd.get();
+  RETURN_IF_ERROR(Check(data_only ? fdatasync(fd) : fsync(fd)));
+  ForgetTimes(*file);
+  return Ok();
+}
+
+Status Ops::Syncfs(OpContext context, const Req<Opcode::kSyncfs>& request) {
+  if (context.place == Place::kReader) return kWouldWait;
+  ASSIGN_OR_RETURN(Nodes::Opened opened,
+                   nodes_.Open(request.node(), O_RDONLY | O_NONBLOCK));
+  return Check(syncfs(opened.fd.get()));
+}
+
+}  // namespace handlefs

@@ -1,0 +1,90 @@
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "daemon/ops.h"
+
+namespace handlefs {
+namespace {
+
+using namespace proto;  // NOLINT: the names of flags
+
+Result<LockRange> RangeOf(const abi::LkIn& in) {
+  auto type = static_cast<int>(in.lk.type);
+  if (type != F_RDLCK && type != F_WRLCK && type != F_UNLCK) {
+    return Errno(EINVAL);
+  }
+  if (in.lk.start > in.lk.end || in.lk.start > INT64_MAX) return Errno(EINVAL);
+  return LockRange{.start = in.lk.start,
+                   .end = std::min<uint64_t>(in.lk.end, INT64_MAX),
+                   .type = type,
+                   .pid = in.lk.pid};
+}
+
+Status FlockNow(BorrowedFd fd, uint32_t type) {
+  int operation = type == F_RDLCK   ? LOCK_SH
+                  : type == F_WRLCK ? LOCK_EX
+                                    : LOCK_UN;
+  return Check(flock(fd.get(), operation | LOCK_NB));
+}
+
+}  // namespace
+
+Status Ops::SetLock(const abi::InHeader& header, const abi::LkIn& in,
+                    const FilePtr& file) {
+  if ((in.lk_flags & kLkFlock) != 0) return FlockNow(file->fd, in.lk.type);
+  ASSIGN_OR_RETURN(LockRange range, RangeOf(in));
+  NodeId node{header.nodeid};
+  auto open = [&](int access) -> Result<UniqueFd> {
+    auto opened = nodes_.Open(node, access);
+    if (!opened.ok()) return opened.error();
+    return std::move(opened->fd);
+  };
+  return locks_.Set(node, LockOwner{in.owner}, Fh{in.fh}, range, file->flags,
+                    open);
+}
+
+Result<abi::LkOut> Ops::Getlk(OpContext, const Req<Opcode::kGetlk>& request) {
+  ASSIGN_OR_RETURN(FilePtr file,
+                   FileOf(Fh{request.in.fh}, request.node(), O_RDWR));
+  ASSIGN_OR_RETURN(LockRange range, RangeOf(request.in));
+  ASSIGN_OR_RETURN(LockRange held,
+                   locks_.Test(request.node(), LockOwner{request.in.owner},
+                               range, file->fd));
+  return abi::LkOut{.lk = {.start = held.start,
+                           .end = held.end,
+                           .type = static_cast<uint32_t>(held.type),
+                           .pid = held.pid}};
+}
+
+Status Ops::Setlk(OpContext, const Req<Opcode::kSetlk>& request) {
+  ASSIGN_OR_RETURN(FilePtr file,
+                   FileOf(Fh{request.in.fh}, request.node(), O_RDWR));
+  Status status = SetLock(request.header, request.in, file);
+  // Letting go, or changing to a read lock, may be what others wait for.
+  if (status.ok() && request.in.lk.type != F_WRLCK) {
+    waiters_.Wake(request.node());
+  }
+  return status;
+}
+
+void Ops::Setlkw(OpContext, const Req<Opcode::kSetlkw>& request,
+                 io::Token token) {
+  auto file = FileOf(Fh{request.in.fh}, request.node(), O_RDWR);
+  Status status = file.ok() ? SetLock(request.header, request.in, *file)
+                            : Status(file.error());
+  if (status.ok()) {
+    if (request.in.lk.type != F_WRLCK) waiters_.Wake(request.node());
+    token.Reply(0);
+    return;
+  }
+  if (status.error() != Errno(EAGAIN)) {
+    token.ReplyError(status.error());
+    return;
+  }
+  waiters_.Add(request.node(), token.Defer(),
+               [this, header = request.header, in = request.in, file = *file] {
+                 return SetLock(header, in, file);
+               });
+}
+
+}  // namespace handlefs

@@ -1,0 +1,84 @@
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
+#include "daemon/ops.h"
+#include "daemon/xattr_at.h"
+
+namespace handlefs {
+namespace {
+
+using namespace proto;  // NOLINT: the names of flags
+
+// Takes the names out that a caller without CAP_SYS_ADMIN does not see on the
+// host. The kernel passes lists on as they are. Returns the new size.
+size_t HideTrusted(std::span<std::byte> list) {
+  char* begin = reinterpret_cast<char*>(list.data());
+  char* end = begin + list.size();
+  char* out = begin;
+  for (char* name = begin; name < end;) {
+    size_t size = strnlen(name, static_cast<size_t>(end - name)) + 1;
+    if (!std::string_view(name, size - 1).starts_with("trusted.")) {
+      std::memmove(out, name, size);
+      out += size;
+    }
+    name += size;
+  }
+  return static_cast<size_t>(out - begin);
+}
+
+}  // namespace
+
+Status Ops::Setxattr(OpContext, const Req<Opcode::kSetxattr>& request) {
+  if (request.in.size != request.data.size()) return Errno(EINVAL);
+  ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
+  const char* name = request.text.c_str();
+  auto flags = static_cast<int>(request.in.flags);
+  if ((request.in.setxattr_flags & kSetxattrAclKillSgid) != 0) {
+    // The caller is outside the file's group: as on the host the ACL takes the
+    // setgid bit away, which it does not for a server with all rights.
+    AsCaller caller(0, request.header.gid, std::nullopt);
+    SetIdScope set_id(SetIdScope::Bits::kClear);
+    return SetXattrAt(*fd, name, request.data, flags);
+  }
+  return SetXattrAt(*fd, name, request.data, flags);
+}
+
+Status Ops::Getxattr(OpContext, const Req<Opcode::kGetxattr>& request,
+                     ReplyBuffer& out) {
+  ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
+  size_t room = std::min<size_t>(request.in.size, out.capacity());
+  ASSIGN_OR_RETURN(size_t size, GetXattrAt(*fd, request.text.c_str(),
+                                           out.Space().first(room)));
+  if (request.in.size == 0) {
+    out.Put(
+        abi::GetxattrOut{.size = static_cast<uint32_t>(size), .padding = 0});
+  } else {
+    out.Use(size);
+  }
+  return Ok();
+}
+
+Status Ops::Listxattr(OpContext, const Req<Opcode::kListxattr>& request,
+                      ReplyBuffer& out) {
+  ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
+  // Read whole, because hidden names may not count towards the size.
+  auto space = out.Space();
+  ASSIGN_OR_RETURN(size_t size, ListXattrAt(*fd, space));
+  if (request.header.uid != 0) size = HideTrusted(space.first(size));
+  if (request.in.size == 0) {
+    out.Put(
+        abi::GetxattrOut{.size = static_cast<uint32_t>(size), .padding = 0});
+    return Ok();
+  }
+  if (size > request.in.size) return Errno(ERANGE);
+  out.Use(size);
+  return Ok();
+}
+
+Status Ops::Removexattr(OpContext, const Req<Opcode::kRemovexattr>& request) {
+  ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
+  return RemoveXattrAt(*fd, request.text.c_str());
+}
+
+}  // namespace handlefs

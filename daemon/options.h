@@ -1,0 +1,82 @@
+// The command line. One table of options makes the -o words, the --long forms
+// and the help; '-' and '_' in names are the same, the last of repeated options
+// wins, and an unknown one is an error that names it.
+#ifndef HANDLEFS_DAEMON_OPTIONS_H_
+#define HANDLEFS_DAEMON_OPTIONS_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "daemon/log.h"
+#include "handles/host_fs.h"
+#include "handles/source.h"
+
+namespace handlefs {
+
+enum class Cache { kNone, kAuto, kAlways };
+enum class Locks { kHost, kLocal };
+enum class Passthrough { kAuto, kOn, kOff };
+enum class Transport { kAuto, kDev };
+enum class Offload { kAuto, kAlways, kNever };
+enum class Switch { kOff, kOn };
+enum class Mode { kServe, kHelp, kVersion };
+
+struct Options {
+  Mode mode = Mode::kServe;
+  std::string source;
+  std::string mount_point;
+
+  // Mount
+  uint64_t mount_attributes = 0;  // MOUNT_ATTR_*
+  std::string superblock_flags;   // words for fsconfig: "sync,dirsync"
+  Switch read_only = Switch::kOff;
+  std::optional<Switch> allow_other;  // unset: on for root
+  std::optional<Switch> allow_suid;   // unset: on for root, like a bind mount
+  std::optional<Switch> allow_dev;
+  std::string fsname;  // what the mount table shows; the source if empty
+  uint32_t max_read = 0;
+  Submounts submounts = Submounts::kHide;
+
+  // Identity
+  Identity identity = Identity::kAuto;
+  Switch exported = Switch::kOff;
+  std::string key_file;
+
+  // Caching and data
+  Cache cache = Cache::kAuto;
+  double timeout = 1.0;  // seconds, with cache=auto
+  Locks locks = Locks::kHost;
+  Passthrough passthrough = Passthrough::kAuto;
+  uint32_t max_write = 1 << 20;  // bytes
+
+  // Serving
+  Transport transport = Transport::kAuto;
+  Offload offload = Offload::kAuto;
+  uint32_t threads = 16;
+
+  // Messages
+  Switch foreground = Switch::kOff;
+  Switch trace = Switch::kOff;
+  std::string log = "auto";
+  LogLevel log_level = LogLevel::kInfo;
+};
+
+// `args` without the program's name. INVALID_ARGUMENT: the message is one line
+// that names the option and what it takes.
+absl::StatusOr<Options> ParseOptions(std::span<const char* const> args);
+// One word of -o: "name" or "name=value".
+absl::Status ApplyOption(Options& options, std::string_view word);
+// Splits a list at its commas; quotes keep a comma in a value: a="x,y".
+absl::StatusOr<std::vector<std::string>> SplitOptionList(std::string_view list);
+
+std::string HelpText();
+
+}  // namespace handlefs
+
+#endif  // HANDLEFS_DAEMON_OPTIONS_H_

@@ -1,0 +1,176 @@
+#include "daemon/server.h"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "daemon/log.h"
+#include "proto/text.h"
+
+namespace handlefs {
+namespace {
+
+constexpr absl::Duration kDrainTime = absl::Seconds(10);
+// Ticks of 10 ms between trims of what is only kept for speed.
+constexpr unsigned kTrimTicks = 100;
+
+uint32_t RandomIncarnation() {
+  uint32_t value = 0;
+  while (value == 0) {
+    if (getrandom(&value, sizeof(value), 0) != sizeof(value)) continue;
+    value &= 0xffffff;
+  }
+  return value;
+}
+
+Validity ToValidity(double seconds) {
+  double whole = std::floor(seconds);
+  return {.seconds = static_cast<uint64_t>(whole),
+          .nanoseconds = static_cast<uint32_t>((seconds - whole) * 1e9)};
+}
+
+Policy MakePolicy(const Options& options, const Negotiated& negotiated) {
+  Policy policy;
+  Validity validity;
+  if (options.cache == Cache::kAuto) validity = ToValidity(options.timeout);
+  if (options.cache == Cache::kAlways) {
+    validity.seconds = std::numeric_limits<uint32_t>::max();
+  }
+  policy.entry = policy.attr = policy.negative = validity;
+  policy.keep_cache = options.cache == Cache::kAlways;
+  policy.passthrough = negotiated.flags.Has(proto::init::kPassthrough);
+  policy.host_locks = negotiated.flags.Has(proto::init::kPosixLocks);
+  policy.exported = negotiated.flags.Has(proto::init::kExportSupport);
+  return policy;
+}
+
+}  // namespace
+
+Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
+               io::DevTransport& transport)
+    : options_(options),
+      facts_(facts),
+      nodes_(nodes),
+      transport_(transport),
+      files_(RandomIncarnation()),
+      ops_(nodes, files_, transport) {
+  if (options.offload != Offload::kNever) {
+    pool_ = std::make_unique<io::OffloadPool>(
+        options.threads, [this] { OnThreadStart(); },
+        [this](io::Packet packet) { Run(std::move(packet), Place::kPool); });
+  }
+  transport.SetTick([this] { Tick(); });
+}
+
+Server::~Server() = default;
+
+std::string Server::failure() const {
+  absl::MutexLock lock(&mutex_);
+  return failure_;
+}
+
+void Server::OnThreadStart() {
+  ThreadStart();
+  size_t i = own_count_.fetch_add(1);
+  if (i < kMaxThreads) {
+    own_threads_[i].store(static_cast<uint32_t>(gettid()));
+  }
+}
+
+bool Server::IsOwnThread(uint32_t tid) const {
+  if (tid == 0) return false;  // not visible from here: not one of ours
+  size_t n = std::min(own_count_.load(std::memory_order_relaxed), kMaxThreads);
+  for (size_t i = 0; i < n; ++i) {
+    if (own_threads_[i].load(std::memory_order_relaxed) == tid) return true;
+  }
+  return false;
+}
+
+void Server::OnMalformed(size_t size) {
+  Log(LogLevel::kWarning,
+      absl::StrCat("a message of ", size, " bytes is no request"));
+}
+
+void Server::TraceReply(uint32_t opcode, const abi::OutHeader& header,
+                        proto::Bytes payload) {
+  if (options_.trace == Switch::kOff) return;
+  LogTrace(proto::DescribeReply(opcode, header, payload));
+}
+
+void Server::Start(io::Packet packet) {
+  auto fail = [this](Errno error, std::string why, io::Packet& p) {
+    {
+      absl::MutexLock lock(&mutex_);
+      failure_ = std::move(why);
+    }
+    state_.store(State::kFailed);
+    p.token.ReplyError(error);
+    transport_.Stop();
+  };
+  auto request = proto::Decode<Opcode::kInit>(packet.raw);
+  if (!request.ok()) {
+    fail(request.error(), "the kernel's INIT is malformed", packet);
+    return;
+  }
+  InitAnswer answer = Negotiate(request->in, options_, facts_);
+  if (auto* refused = std::get_if<Refused>(&answer)) {
+    fail(Errno(refused->error), refused->why, packet);
+    return;
+  }
+  auto reply = [&](const abi::InitOut& out) {
+    std::memcpy(packet.token.payload().data(), &out, sizeof(out));
+    TraceReply(packet.raw.header.opcode,
+               proto::MakeOutHeader(packet.token.unique(), sizeof(out)),
+               packet.token.payload().first(sizeof(out)));
+    packet.token.Reply(sizeof(out));
+  };
+  if (auto* again = std::get_if<TryAgain>(&answer)) {
+    reply(again->out);
+    return;
+  }
+  const Negotiated& negotiated = std::get<Negotiated>(answer);
+  ops_.policy() = MakePolicy(options_, negotiated);
+  transport_.SetSetxattrSize(
+      negotiated.flags.Has(proto::init::kSetxattrExt) ? 16 : 8);
+  state_.store(State::kServing);
+  reply(negotiated.out);
+  if (on_serving_) on_serving_();
+}
+
+bool Server::GoesToPool(const proto::OpRow& row, NodeId node) const {
+  if (pool_ == nullptr || (row.flags & proto::kDevOnly) != 0) return false;
+  if (options_.offload == Offload::kAlways) return true;
+  if (nodes_.file_systems().main().is_remote) return true;
+  return IsTableId(node) && nodes_.FsOf(node).is_remote;
+}
+
+void Server::Interrupt(Unique target) {
+  if (ops_.waiters().Interrupt(target)) return;
+  if (pool_ != nullptr && pool_->Interrupt(target)) return;
+  // Answered meanwhile, or on its way to the waiters on another thread.
+  ops_.waiters().NoteEarlyInterrupt(target);
+}
+
+void Server::Tick() {
+  if (pool_ != nullptr) pool_->Tick();
+  if (++ticks_ % kTrimTicks == 0) nodes_.Trim();
+  int refusal = ops_.backings().last_refusal();
+  if (refusal != told_refusal_) {
+    told_refusal_ = refusal;
+    Log(LogLevel::kWarning,
+        absl::StrCat("the kernel refuses passthrough for some files (",
+                     std::strerror(refusal),
+                     "): their data goes through the server"));
+  }
+}
+
+void Server::Drain() {
+  if (pool_ != nullptr) pool_->Drain(kDrainTime);
+}
+
+}  // namespace handlefs

@@ -1,0 +1,87 @@
+// The session: takes packets from a transport, knows which state it is in, and
+// gives each request to its op (dispatch.cc).
+//
+//   starting -> serving -> draining
+//
+// Only INIT is answered while starting; a second INIT never is. Draining is
+// serving with the mount gone.
+#ifndef HANDLEFS_DAEMON_SERVER_H_
+#define HANDLEFS_DAEMON_SERVER_H_
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "daemon/negotiate.h"
+#include "daemon/ops.h"
+#include "daemon/options.h"
+#include "io/dev_transport.h"
+#include "io/offload.h"
+#include "io/transport.h"
+
+namespace handlefs {
+
+class Server final : public io::PacketHandler {
+ public:
+  enum class State { kStarting, kServing, kFailed };
+  // `nodes` and `transport` outlive the server.
+  Server(const Options& options, const HostFacts& facts, Nodes& nodes,
+         io::DevTransport& transport);
+  ~Server() override;
+
+  // Called once, on a reader thread, when INIT was answered.
+  void OnServing(std::function<void()> callback) {
+    on_serving_ = std::move(callback);
+  }
+  State state() const { return state_.load(); }
+  // Why the state is kFailed; one line.
+  std::string failure() const;
+
+  // Waits for requests that wait elsewhere; locks that wait end with EINTR.
+  void Drain();
+
+  void OnPacket(io::Packet packet) override;
+  void OnMalformed(size_t size) override;
+  void OnThreadStart() override;
+
+ private:
+  friend struct Dispatch;
+  enum class Outcome { kDone, kWouldWait };
+
+  void Start(io::Packet packet);
+  void Run(io::Packet packet, Place place);
+  bool GoesToPool(const proto::OpRow& row, NodeId node) const;
+  bool IsOwnThread(uint32_t tid) const;
+  void Interrupt(Unique target);
+  void Tick();
+  void TraceReply(uint32_t opcode, const abi::OutHeader& header,
+                  proto::Bytes payload);
+
+  const Options options_;
+  const HostFacts facts_;
+  Nodes& nodes_;
+  io::DevTransport& transport_;
+  std::function<void()> on_serving_;
+  OpenFiles files_;
+  Ops ops_;
+  std::unique_ptr<io::OffloadPool> pool_;
+  std::atomic<State> state_{State::kStarting};
+  mutable absl::Mutex mutex_;
+  std::string failure_ ABSL_GUARDED_BY(mutex_);
+  // Thread ids of this process that serve: a request from one of them would
+  // wait for itself.
+  static constexpr size_t kMaxThreads = 1024;
+  std::array<std::atomic<uint32_t>, kMaxThreads> own_threads_{};
+  std::atomic<size_t> own_count_{0};
+  std::atomic<bool> told_own_request_{false};
+  int told_refusal_ = 0;  // of the tick
+  unsigned ticks_ = 0;
+};
+
+}  // namespace handlefs
+
+#endif  // HANDLEFS_DAEMON_SERVER_H_
