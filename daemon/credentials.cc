@@ -1,5 +1,6 @@
 #include "daemon/credentials.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <sys/fsuid.h>
@@ -8,6 +9,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
+#include <sstream>
+#include <string>
 
 namespace handlefs {
 namespace {
@@ -116,8 +120,27 @@ AsCaller::~AsCaller() {
   errno = saved;
 }
 
-SetIdScope::SetIdScope(Bits bits) {
+bool CallerIsInGroup(const Caller& caller, uint32_t gid) {
+  if (caller.gid == gid) return true;
+  std::ifstream status("/proc/" + std::to_string(caller.pid) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (!line.starts_with("Groups:")) continue;
+    std::stringstream groups(line.substr(sizeof("Groups:") - 1));
+    for (uint32_t group; groups >> group;) {
+      if (group == gid) return true;
+    }
+  }
+  return false;
+}
+
+SetIdScope::SetIdScope(Bits bits, BorrowedFd file, const Caller& caller) {
   if (bits == Bits::kKeep || (permitted & Cap(CAP_FSETID)) == 0) return;
+  struct statx stx;
+  if (statx(file.get(), "", AT_EMPTY_PATH, STATX_MODE | STATX_GID, &stx) == 0 &&
+      (stx.stx_mode & (S_ISGID | S_IXGRP)) == S_ISGID && can_switch) {
+    setfsgid(CallerIsInGroup(caller, stx.stx_gid) ? stx.stx_gid : caller.gid);
+    gid_ = true;
+  }
   lowered_ = true;
   SetEffective(permitted & ~Cap(CAP_FSETID), permitted);
 }
@@ -126,6 +149,7 @@ SetIdScope::~SetIdScope() {
   if (!lowered_) return;
   int saved = errno;
   SetEffective(permitted, permitted);
+  if (gid_) setfsgid(0);
   errno = saved;
 }
 

@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "absl/status/status.h"
+#include "io/base/fd.h"
 
 namespace handlefs {
 
@@ -52,18 +52,31 @@ class AsCaller {
   bool group_ = false;
 };
 
-// Without CAP_FSETID, so that writing or truncating clears set-id bits. With
-// kKeep nothing happens.
+// Who sent a request.
+struct Caller {
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t pid = 0;
+};
+
+// Whether the caller is in a group, by its gid or by the supplementary groups
+// that /proc tells. Not for access checks: the process may have changed since.
+bool CallerIsInGroup(const Caller& caller, uint32_t gid);
+
+// Without CAP_FSETID, so that writing to or truncating `file` clears its set-id
+// bits. S_ISGID without group execution goes only if the writer is outside the
+// group, so fsgid stands for the caller's membership. kKeep does nothing.
 class SetIdScope {
  public:
   enum class Bits { kKeep, kClear };
-  explicit SetIdScope(Bits bits);
+  SetIdScope(Bits bits, BorrowedFd file, const Caller& caller);
   ~SetIdScope();
   SetIdScope(const SetIdScope&) = delete;
   SetIdScope& operator=(const SetIdScope&) = delete;
 
  private:
   bool lowered_ = false;
+  bool gid_ = false;
 };
 
 }  // namespace handlefs

@@ -70,7 +70,7 @@ std::string Complaint(BorrowedFd context) {
 
 Result<UniqueFd> NewApi(const Options& options, BorrowedFd device,
                         const std::string& source, std::string* complaint) {
-  UniqueFd context(fsopen(kType, FSOPEN_CLOEXEC));
+  UniqueFd context(fsopen("fuse", FSOPEN_CLOEXEC));
   if (!context) return LastErrno();
   auto set = [&](const char* key, const std::string& value) {
     return fsconfig(context.get(), FSCONFIG_SET_STRING, key, value.c_str(),
@@ -80,6 +80,7 @@ Result<UniqueFd> NewApi(const Options& options, BorrowedFd device,
     return fsconfig(context.get(), FSCONFIG_SET_FLAG, key, nullptr, 0) == 0;
   };
   bool good = set("source", FsName(options, source)) &&
+              set("subtype", "handlefs") &&
               set("fd", absl::StrCat(device.get())) &&
               set("rootmode", "40000") && set("user_id", "0") &&
               set("group_id", "0") && flag("default_permissions");

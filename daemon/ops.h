@@ -45,6 +45,10 @@ struct Policy {
   bool exported = false;
 };
 
+inline Caller CallerOf(const abi::InHeader& header) {
+  return {.uid = header.uid, .gid = header.gid, .pid = header.pid};
+}
+
 template <proto::Opcode kOp>
 using Req = proto::Request<kOp>;
 using proto::Opcode;

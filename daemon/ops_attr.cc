@@ -85,11 +85,12 @@ Result<abi::StatxOut> Ops::Statx(OpContext,
   return out;
 }
 
-Status Ops::SetSize(const Req<Opcode::kSetattr>& request, BorrowedFd) {
+Status Ops::SetSize(const Req<Opcode::kSetattr>& request, BorrowedFd path) {
   const abi::SetattrIn& in = request.in;
   SetIdScope set_id((in.valid & fattr::kKillSuidgid) != 0
                         ? SetIdScope::Bits::kClear
-                        : SetIdScope::Bits::kKeep);
+                        : SetIdScope::Bits::kKeep,
+                    path, CallerOf(request.header));
   auto size = static_cast<off_t>(in.size);
   if ((in.valid & fattr::kFh) != 0) {
     ASSIGN_OR_RETURN(FilePtr file, FileOf(Fh{in.fh}, request.node(), O_RDWR));
@@ -132,7 +133,9 @@ void Ops::ClearSetId(const abi::InHeader& caller, BorrowedFd path) {
   mode_t kept = mode & ~static_cast<mode_t>(S_ISUID);
   // Without group execution S_ISGID is a mark of mandatory locks; it goes only
   // for callers outside the group.
-  if ((mode & S_IXGRP) != 0 || caller.gid != stx->stx_gid) {
+  if ((mode & S_IXGRP) != 0 ||
+      ((mode & S_ISGID) != 0 &&
+       !CallerIsInGroup(CallerOf(caller), stx->stx_gid))) {
     kept &= ~static_cast<mode_t>(S_ISGID);
   }
   if (kept != mode) (void)ChmodFd(path, kept).ok();

@@ -107,7 +107,8 @@ Result<abi::WriteOut> Ops::Write(OpContext context,
   if (!append && host_appends) flags = RWF_NOAPPEND;
   SetIdScope set_id((in.write_flags & kWriteKillSuidgid) != 0
                         ? SetIdScope::Bits::kClear
-                        : SetIdScope::Bits::kKeep);
+                        : SetIdScope::Bits::kKeep,
+                    file->fd, CallerOf(request.header));
   auto written = WriteAll(file->fd, request.data, in.offset, flags);
   bool odd_page = from_cache && (file->flags & O_DIRECT) != 0 &&
                   !written.ok() && written.error() == Errno(EINVAL);
@@ -132,7 +133,7 @@ Status Ops::Fallocate(OpContext context,
       !nodes_.FsOf(request.node()).is_memory) {
     return kWouldWait;
   }
-  SetIdScope set_id(BitsOf(request.header));
+  SetIdScope set_id(BitsOf(request.header), file->fd, CallerOf(request.header));
   return Check(fallocate(file->fd.get(), static_cast<int>(request.in.mode),
                          static_cast<off_t>(request.in.offset),
                          static_cast<off_t>(request.in.length)));
@@ -155,7 +156,7 @@ Result<uint64_t> Ops::Copy(OpContext context, const abi::InHeader& caller,
   ASSIGN_OR_RETURN(FilePtr source, FileOf(Fh{in.fh_in}, from, O_RDONLY));
   ASSIGN_OR_RETURN(FilePtr target, FileOf(Fh{in.fh_out}, to, O_WRONLY));
   if (context.place == Place::kReader) return kWouldWait;
-  SetIdScope set_id(BitsOf(caller));
+  SetIdScope set_id(BitsOf(caller), target->fd, CallerOf(caller));
   auto off_in = static_cast<off64_t>(in.off_in);
   auto off_out = static_cast<off64_t>(in.off_out);
   ssize_t n =
@@ -214,6 +215,10 @@ Status Ops::Ioctl(OpContext, const Req<Opcode::kIoctl>& request,
     return Errno(EINVAL);
   }
   RETURN_IF_ERROR(Check(ioctl(file->fd.get(), in.cmd, argument.data())));
+  if (known->writes) {
+    // The kernel does not expect an ioctl to change ctime.
+    (void)connection_.Notify(InvalAttributes(request.node())).ok();
+  }
   out.Put(abi::IoctlOut{.result = 0, .flags = 0, .in_iovs = 0, .out_iovs = 0});
   if (!known->writes) {
     std::memcpy(out.Space().data(), argument.data(), known->size);

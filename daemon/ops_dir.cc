@@ -29,11 +29,12 @@ Result<uint64_t> DevOfFd(BorrowedFd fd) {
 
 Result<abi::OpenOut> Ops::Opendir(OpContext,
                                   const Req<Opcode::kOpendir>& request) {
-  constexpr int kFlags = O_RDONLY | O_DIRECTORY;
-  ASSIGN_OR_RETURN(Nodes::Opened opened, nodes_.Open(request.node(), kFlags));
+  const int flags =
+      O_RDONLY | O_DIRECTORY | (static_cast<int>(request.in.flags) & O_NOATIME);
+  ASSIGN_OR_RETURN(Nodes::Opened opened, nodes_.Open(request.node(), flags));
   auto file = std::make_shared<OpenFile>();
   file->fd = std::move(opened.fd);
-  file->flags = kFlags;
+  file->flags = flags;
   file->node = request.node();
   abi::OpenOut out{};
   if (policy_.keep_cache) {

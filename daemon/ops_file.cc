@@ -85,7 +85,9 @@ Result<abi::OpenOut> Ops::Open(OpContext context,
   // Breaking another process's lease can take long. O_NONBLOCK has no other
   // effect on a regular file.
   int try_flags = context.place == Place::kReader ? O_NONBLOCK : 0;
-  SetIdScope set_id(BitsFor(request.in.open_flags, flags));
+  ASSIGN_OR_RETURN(SharedFd path, nodes_.Resolve(request.node()));
+  SetIdScope set_id(BitsFor(request.in.open_flags, flags), *path,
+                    CallerOf(request.header));
   auto opened = nodes_.Open(request.node(), flags | try_flags);
   if (!opened.ok()) {
     bool would_wait = opened.error() == Errno(EWOULDBLOCK) && try_flags != 0 &&
@@ -130,7 +132,8 @@ Result<abi::CreateOut> Ops::Create(OpContext,
     }
   }
   if (request.ext.secctx && !request.ext.secctx->value.empty()) {
-    RETURN_IF_ERROR(SetXattrAt(fd, request.ext.secctx->name.c_str(),
+    RETURN_IF_ERROR(SetXattrAt(nodes_.proc_fds(), fd,
+                               request.ext.secctx->name.c_str(),
                                request.ext.secctx->value, 0));
   }
   ASSIGN_OR_RETURN(Nodes::Entry entry,
@@ -154,7 +157,8 @@ Result<abi::CreateOut> Ops::Tmpfile(OpContext,
     if (!fd) return LastErrno();
   }
   if (request.ext.secctx && !request.ext.secctx->value.empty()) {
-    RETURN_IF_ERROR(SetXattrAt(fd, request.ext.secctx->name.c_str(),
+    RETURN_IF_ERROR(SetXattrAt(nodes_.proc_fds(), fd,
+                               request.ext.secctx->name.c_str(),
                                request.ext.secctx->value, 0));
   }
   ASSIGN_OR_RETURN(Nodes::Entry entry, nodes_.AdoptNameless(fd));

@@ -81,7 +81,8 @@ Status Ops::ApplyContext(const proto::Extensions& ext, BorrowedFd dir,
   if (!ext.secctx || ext.secctx->value.empty()) return Ok();
   UniqueFd fd(openat(dir.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return LastErrno();
-  return SetXattrAt(fd, ext.secctx->name.c_str(), ext.secctx->value, 0);
+  return SetXattrAt(nodes_.proc_fds(), fd, ext.secctx->name.c_str(),
+                    ext.secctx->value, 0);
 }
 
 Result<abi::EntryOut> Ops::Made(BorrowedFd dir_fd, NodeId dir, const char* name,

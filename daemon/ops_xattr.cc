@@ -38,18 +38,19 @@ Status Ops::Setxattr(OpContext, const Req<Opcode::kSetxattr>& request) {
     // The caller is outside the file's group: as on the host the ACL takes the
     // setgid bit away, which it does not for a server with all rights.
     AsCaller caller(0, request.header.gid, std::nullopt);
-    SetIdScope set_id(SetIdScope::Bits::kClear);
-    return SetXattrAt(*fd, name, request.data, flags);
+    SetIdScope set_id(SetIdScope::Bits::kClear, *fd, CallerOf(request.header));
+    return SetXattrAt(nodes_.proc_fds(), *fd, name, request.data, flags);
   }
-  return SetXattrAt(*fd, name, request.data, flags);
+  return SetXattrAt(nodes_.proc_fds(), *fd, name, request.data, flags);
 }
 
 Status Ops::Getxattr(OpContext, const Req<Opcode::kGetxattr>& request,
                      ReplyBuffer& out) {
   ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
   size_t room = std::min<size_t>(request.in.size, out.capacity());
-  ASSIGN_OR_RETURN(size_t size, GetXattrAt(*fd, request.text.c_str(),
-                                           out.Space().first(room)));
+  ASSIGN_OR_RETURN(size_t size,
+                   GetXattrAt(nodes_.proc_fds(), *fd, request.text.c_str(),
+                              out.Space().first(room)));
   if (request.in.size == 0) {
     out.Put(
         abi::GetxattrOut{.size = static_cast<uint32_t>(size), .padding = 0});
@@ -64,7 +65,7 @@ Status Ops::Listxattr(OpContext, const Req<Opcode::kListxattr>& request,
   ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
   // Read whole, because hidden names may not count towards the size.
   auto space = out.Space();
-  ASSIGN_OR_RETURN(size_t size, ListXattrAt(*fd, space));
+  ASSIGN_OR_RETURN(size_t size, ListXattrAt(nodes_.proc_fds(), *fd, space));
   if (request.header.uid != 0) size = HideTrusted(space.first(size));
   if (request.in.size == 0) {
     out.Put(
@@ -78,7 +79,7 @@ Status Ops::Listxattr(OpContext, const Req<Opcode::kListxattr>& request,
 
 Status Ops::Removexattr(OpContext, const Req<Opcode::kRemovexattr>& request) {
   ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
-  return RemoveXattrAt(*fd, request.text.c_str());
+  return RemoveXattrAt(nodes_.proc_fds(), *fd, request.text.c_str());
 }
 
 }  // namespace handlefs

@@ -257,13 +257,14 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
   };
   Server server(options, facts, **nodes, **transport);
   server.OnServing([&] {
+    // First, so that what follows goes where the daemon's messages go.
+    ready();
     Log(LogLevel::kInfo, Summary(options, **nodes));
     if (!(*transport)->uses_io_uring()) {
       Log(LogLevel::kWarning,
           "io_uring is not to be had (kernel.io_uring_disabled, or a seccomp "
           "filter): serving with poll and read");
     }
-    ready();
   });
 
   std::atomic<bool> stopping{false};

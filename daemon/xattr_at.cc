@@ -26,9 +26,7 @@ struct XattrArgs {
 
 std::atomic<bool> has_xattrat{true};
 
-// The call's result, or nothing where the kernel does not have it. A filter
-// that does not know the call may say EPERM to every use of it: then /proc
-// gives the answer.
+// The call's result, or nothing where the kernel does not have it.
 template <typename... Args>
 bool TryAt(long* rc, long number, Args... args) {
   if (!has_xattrat.load(std::memory_order_relaxed)) return false;
@@ -44,6 +42,7 @@ struct ProcPath {
   explicit ProcPath(BorrowedFd fd) {
     std::snprintf(text, sizeof(text), "/proc/self/fd/%d", fd.get());
   }
+  const char* name() const { return text + sizeof("/proc/self/fd/") - 1; }
   char text[32];
 };
 
@@ -56,34 +55,35 @@ uint64_t Address(const void* p) { return reinterpret_cast<uint64_t>(p); }
 
 }  // namespace
 
-Status SetXattrAt(BorrowedFd fd, const char* name,
+Status SetXattrAt(BorrowedFd proc_fds, BorrowedFd fd, const char* name,
                   std::span<const std::byte> value, int flags) {
   XattrArgs args{Address(value.data()), static_cast<uint32_t>(value.size()),
                  static_cast<uint32_t>(flags)};
   long rc;
-  if (TryAt(&rc, kSetxattrat, fd.get(), "", AT_EMPTY_PATH, name, &args,
-            sizeof(args))) {
+  if (TryAt(&rc, kSetxattrat, proc_fds.get(), ProcPath(fd).name(), 0, name,
+            &args, sizeof(args))) {
     return Check(rc);
   }
   return Check(
       setxattr(ProcPath(fd).text, name, value.data(), value.size(), flags));
 }
 
-Result<size_t> GetXattrAt(BorrowedFd fd, const char* name,
+Result<size_t> GetXattrAt(BorrowedFd proc_fds, BorrowedFd fd, const char* name,
                           std::span<std::byte> out) {
   XattrArgs args{Address(out.data()), static_cast<uint32_t>(out.size()), 0};
   if (out.empty()) args.value = 0;
   long rc;
-  if (TryAt(&rc, kGetxattrat, fd.get(), "", AT_EMPTY_PATH, name, &args,
-            sizeof(args))) {
+  if (TryAt(&rc, kGetxattrat, proc_fds.get(), ProcPath(fd).name(), 0, name,
+            &args, sizeof(args))) {
     return Size(rc);
   }
   return Size(getxattr(ProcPath(fd).text, name, out.data(), out.size()));
 }
 
-Result<size_t> ListXattrAt(BorrowedFd fd, std::span<std::byte> out) {
+Result<size_t> ListXattrAt(BorrowedFd proc_fds, BorrowedFd fd,
+                           std::span<std::byte> out) {
   long rc;
-  if (TryAt(&rc, kListxattrat, fd.get(), "", AT_EMPTY_PATH,
+  if (TryAt(&rc, kListxattrat, proc_fds.get(), ProcPath(fd).name(), 0,
             out.empty() ? nullptr : out.data(), out.size())) {
     return Size(rc);
   }
@@ -91,9 +91,10 @@ Result<size_t> ListXattrAt(BorrowedFd fd, std::span<std::byte> out) {
                         out.size()));
 }
 
-Status RemoveXattrAt(BorrowedFd fd, const char* name) {
+Status RemoveXattrAt(BorrowedFd proc_fds, BorrowedFd fd, const char* name) {
   long rc;
-  if (TryAt(&rc, kRemovexattrat, fd.get(), "", AT_EMPTY_PATH, name)) {
+  if (TryAt(&rc, kRemovexattrat, proc_fds.get(), ProcPath(fd).name(), 0,
+            name)) {
     return Check(rc);
   }
   return Check(removexattr(ProcPath(fd).text, name));

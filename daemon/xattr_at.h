@@ -1,6 +1,8 @@
-// Extended attributes of a file behind an O_PATH descriptor: by the *xattrat
-// system calls (6.13), a fifth of the cost, or by its /proc/self/fd name.
-// Values are raw. Thread-safe; errors are the host's.
+// Extended attributes of a file behind an O_PATH descriptor, which fgetxattr
+// and the empty path of getxattrat refuse. The way in is the descriptor's name
+// in `proc_fds`, an O_PATH descriptor of /proc/self/fd: one step for the
+// *xattrat system calls (6.13), a walk of the whole path before. Values are
+// raw. Thread-safe; errors are the host's.
 #ifndef HANDLEFS_DAEMON_XATTR_AT_H_
 #define HANDLEFS_DAEMON_XATTR_AT_H_
 
@@ -12,14 +14,15 @@
 
 namespace handlefs {
 
-Status SetXattrAt(BorrowedFd fd, const char* name,
+Status SetXattrAt(BorrowedFd proc_fds, BorrowedFd fd, const char* name,
                   std::span<const std::byte> value, int flags);
 // The size of the value; with an empty `out` nothing is written. ERANGE: it
 // does not fit.
-Result<size_t> GetXattrAt(BorrowedFd fd, const char* name,
+Result<size_t> GetXattrAt(BorrowedFd proc_fds, BorrowedFd fd, const char* name,
                           std::span<std::byte> out);
-Result<size_t> ListXattrAt(BorrowedFd fd, std::span<std::byte> out);
-Status RemoveXattrAt(BorrowedFd fd, const char* name);
+Result<size_t> ListXattrAt(BorrowedFd proc_fds, BorrowedFd fd,
+                           std::span<std::byte> out);
+Status RemoveXattrAt(BorrowedFd proc_fds, BorrowedFd fd, const char* name);
 
 }  // namespace handlefs
 

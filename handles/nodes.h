@@ -101,6 +101,8 @@ class Nodes {
   Result<std::string> HostPath(NodeId id);
 
   const Source& source() const { return source_; }
+  // O_PATH of /proc/self/fd: the way to use an O_PATH descriptor by name.
+  BorrowedFd proc_fds() const { return proc_fds_; }
   const HostFsSet& file_systems() const { return *fs_; }
   // Lets go of descriptors that are only kept for speed.
   void Trim() { hot_.DropFiles(); }

@@ -53,7 +53,9 @@ def mounts():
 
 
 def mounted_at(path):
-    found = [m for m in mounts() if m[0] == os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)]
+    # The last component is not resolved: a dead mount would hang or fail there.
+    where, name = os.path.split(path.rstrip("/"))
+    found = [m for m in mounts() if m[0] == os.path.join(os.path.realpath(where), name)]
     return found[-1] if found else None
 
 

@@ -144,8 +144,8 @@ void Exec::Mmap(const Op& op) {
   sigaction(SIGBUS, &action, &old);
   if (sigsetjmp(g_sigbus, 1) == 0) {
     memcpy(buffer_, m + shift, static_cast<size_t>(len));
-    out_->push_back({Tag::kData, "mapped", 0,
-                     DataText(buffer_, static_cast<size_t>(len))});
+    out_->push_back(
+        {Tag::kData, "mapped", 0, DataText(buffer_, static_cast<size_t>(len))});
     if (store) {
       Fill(m + shift, static_cast<size_t>(len), op.val);
       int ms = (op.flags & 1) != 0 ? MS_ASYNC : MS_SYNC;
@@ -160,8 +160,8 @@ void Exec::Mmap(const Op& op) {
   int64_t ret = Err(pread(fd, buffer_, static_cast<size_t>(len), op.off));
   out_->push_back({Tag::kRet, "pread", ret, {}});
   if (ret > 0) {
-    out_->push_back({Tag::kData, "pread", 0,
-                     DataText(buffer_, static_cast<size_t>(ret))});
+    out_->push_back(
+        {Tag::kData, "pread", 0, DataText(buffer_, static_cast<size_t>(ret))});
   }
 }
 
@@ -228,7 +228,8 @@ void Exec::Setfl(const Op& op) {
   constexpr int kShown =
       O_ACCMODE | O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT | O_SYNC;
   int now = fcntl(fd, F_GETFL);
-  out_->push_back({Tag::kRet, "F_GETFL", now < 0 ? Err(now) : now & kShown, {}});
+  out_->push_back(
+      {Tag::kRet, "F_GETFL", now < 0 ? Err(now) : now & kShown, {}});
 }
 
 }  // namespace oracle

@@ -22,15 +22,15 @@ namespace {
 constexpr long kSysFaccessat2 = 439;
 constexpr long kSysFchmodat2 = 452;
 
-const uint32_t kOwners[] = {0,    1001, 1002, 1003,
-                            2001, 2002, static_cast<uint32_t>(-1)};
+const uint32_t kOwners[] = {
+    0, 1001, 1002, 1003, 2001, 2002, static_cast<uint32_t>(-1)};
 
 // All but NOW and OMIT lie far from the time of the run, so that an
 // observation can tell an explicit time stamp from one the kernel made.
 const timespec kTimes[] = {
-    {0, UTIME_NOW},         {0, UTIME_OMIT},    {0, 0},
-    {1000000000, 1},        {315532800, 123456789},
-    {4102444800, 999999999}, {-5, 500000000},   {1234567890, 1000000000},
+    {0, UTIME_NOW},  {0, UTIME_OMIT},          {0, 0},
+    {1000000000, 1}, {315532800, 123456789},   {4102444800, 999999999},
+    {-5, 500000000}, {1234567890, 1000000000},
 };
 
 const unsigned kDevices[][2] = {{1, 3}, {1, 5}, {0, 0}, {241, 70000}};
@@ -90,11 +90,10 @@ void Exec::Dispatch(const Op& op) {
     case Kind::kLseek:
       return Lseek(op);
     case Kind::kTruncate:
-      return Ret(
-          Err(op.p.IsFd() ? ftruncate(pd, op.off) : truncate(p.c_str(), op.off)));
+      return Ret(Err(op.p.IsFd() ? ftruncate(pd, op.off)
+                                 : truncate(p.c_str(), op.off)));
     case Kind::kFallocate:
-      return Ret(
-          Err(fallocate(fd, static_cast<int>(op.flags), op.off, op.n)));
+      return Ret(Err(fallocate(fd, static_cast<int>(op.flags), op.off, op.n)));
     case Kind::kMmap:
       return Mmap(op);
     case Kind::kCopyRange:
@@ -122,8 +121,8 @@ void Exec::Dispatch(const Op& op) {
       return Ret(Err(linkat(pd, p.c_str(), qd, q.c_str(),
                             variant ? AT_SYMLINK_FOLLOW : 0)));
     case Kind::kLinkProc:
-      return Ret(Err(linkat(proc_fd_, std::to_string(fd).c_str(), qd,
-                            q.c_str(), AT_SYMLINK_FOLLOW)));
+      return Ret(Err(linkat(proc_fd_, std::to_string(fd).c_str(), qd, q.c_str(),
+                            AT_SYMLINK_FOLLOW)));
     case Kind::kLinkEmpty:
       return Ret(Err(linkat(fd, "", qd, q.c_str(), AT_EMPTY_PATH)));
     case Kind::kUnlink:
@@ -189,8 +188,8 @@ void Exec::Stat(const Op& op) {
     if (ret != 0) return;
     PutStatFields("", stx);
     Put(Tag::kBtime, (stx.stx_mask & STATX_BTIME) != 0);
-    Put(Tag::kAttrs, static_cast<int64_t>(stx.stx_attributes &
-                                          ~STATX_ATTR_MOUNT_ROOT));
+    Put(Tag::kAttrs,
+        static_cast<int64_t>(stx.stx_attributes & ~STATX_ATTR_MOUNT_ROOT));
     return;
   }
   struct stat st;
@@ -254,8 +253,7 @@ void Exec::Utimens(const Op& op) {
                 : syscall(SYS_utimensat, fd, nullptr, t, 0)));
     return;
   }
-  Ret(Err(
-      syscall(SYS_utimensat, fd, PathBytes(op.p).c_str(), t, flags)));
+  Ret(Err(syscall(SYS_utimensat, fd, PathBytes(op.p).c_str(), t, flags)));
 }
 
 void Exec::Access(const Op& op) {
@@ -322,11 +320,11 @@ void Exec::Statfs(const Op& op) {
   Ret(Err(ret));
   if (ret != 0) return;
   char text[128];
-  snprintf(text, sizeof(text), "namelen %lld bsize %lld frsize %lld blocks %llu",
-           static_cast<long long>(st.f_namelen),
-           static_cast<long long>(st.f_bsize),
-           static_cast<long long>(st.f_frsize),
-           static_cast<unsigned long long>(st.f_blocks));
+  snprintf(
+      text, sizeof(text), "namelen %lld bsize %lld frsize %lld blocks %llu",
+      static_cast<long long>(st.f_namelen), static_cast<long long>(st.f_bsize),
+      static_cast<long long>(st.f_frsize),
+      static_cast<unsigned long long>(st.f_blocks));
   Put(Tag::kStatfs, 0, text);
 }
 

@@ -19,22 +19,22 @@ struct Weight {
 };
 
 const Weight kWeights[] = {
-    {Kind::kOpen, 16},     {Kind::kReopen, 2},     {Kind::kClose, 3},
-    {Kind::kRead, 5},      {Kind::kPread, 5},      {Kind::kReadv, 2},
-    {Kind::kWrite, 7},     {Kind::kPwrite, 7},     {Kind::kWritev, 3},
-    {Kind::kLseek, 3},     {Kind::kTruncate, 5},   {Kind::kFallocate, 4},
-    {Kind::kMmap, 4},      {Kind::kCopyRange, 2},  {Kind::kSendfile, 2},
-    {Kind::kFsync, 1},     {Kind::kStat, 8},       {Kind::kStatx, 3},
-    {Kind::kMkdir, 7},     {Kind::kRmdir, 4},      {Kind::kMknod, 3},
-    {Kind::kSymlink, 4},   {Kind::kReadlink, 3},   {Kind::kLink, 5},
-    {Kind::kLinkProc, 2},  {Kind::kLinkEmpty, 1},  {Kind::kUnlink, 6},
-    {Kind::kRename, 8},    {Kind::kChmod, 5},      {Kind::kChmod2, 2},
-    {Kind::kChown, 5},     {Kind::kUtimens, 5},    {Kind::kSetxattr, 7},
-    {Kind::kGetxattr, 4},  {Kind::kListxattr, 2},  {Kind::kRmxattr, 3},
-    {Kind::kAccess, 4},    {Kind::kChdir, 3},      {Kind::kGetcwd, 1},
-    {Kind::kListdir, 4},   {Kind::kLock, 3},       {Kind::kFlock, 2},
-    {Kind::kSetfl, 2},     {Kind::kGetflags, 1},   {Kind::kFsgetxattr, 1},
-    {Kind::kStatfs, 1},    {Kind::kUmask, 1},
+    {Kind::kOpen, 16},    {Kind::kReopen, 2},    {Kind::kClose, 3},
+    {Kind::kRead, 5},     {Kind::kPread, 5},     {Kind::kReadv, 2},
+    {Kind::kWrite, 7},    {Kind::kPwrite, 7},    {Kind::kWritev, 3},
+    {Kind::kLseek, 3},    {Kind::kTruncate, 5},  {Kind::kFallocate, 4},
+    {Kind::kMmap, 4},     {Kind::kCopyRange, 2}, {Kind::kSendfile, 2},
+    {Kind::kFsync, 1},    {Kind::kStat, 8},      {Kind::kStatx, 3},
+    {Kind::kMkdir, 7},    {Kind::kRmdir, 4},     {Kind::kMknod, 3},
+    {Kind::kSymlink, 4},  {Kind::kReadlink, 3},  {Kind::kLink, 5},
+    {Kind::kLinkProc, 2}, {Kind::kLinkEmpty, 1}, {Kind::kUnlink, 6},
+    {Kind::kRename, 8},   {Kind::kChmod, 5},     {Kind::kChmod2, 2},
+    {Kind::kChown, 5},    {Kind::kUtimens, 5},   {Kind::kSetxattr, 7},
+    {Kind::kGetxattr, 4}, {Kind::kListxattr, 2}, {Kind::kRmxattr, 3},
+    {Kind::kAccess, 4},   {Kind::kChdir, 3},     {Kind::kGetcwd, 1},
+    {Kind::kListdir, 4},  {Kind::kLock, 3},      {Kind::kFlock, 2},
+    {Kind::kSetfl, 2},    {Kind::kGetflags, 1},  {Kind::kFsgetxattr, 1},
+    {Kind::kStatfs, 1},   {Kind::kUmask, 1},
 };
 
 void Collect(int fd, const Path& at, std::vector<LiveEntry>* out) {
@@ -63,9 +63,9 @@ void Collect(int fd, const Path& at, std::vector<LiveEntry>* out) {
     p.comp[p.n++] = static_cast<uint8_t>(i);
     out->push_back({p, type});
     if (type != 'd' || p.n >= kMaxComps - 1) continue;
-    int sub = openat(fd, NameBytes(i).c_str(),
-                     O_RDONLY | O_DIRECTORY | O_NOATIME | O_NOFOLLOW |
-                         O_CLOEXEC);
+    int sub =
+        openat(fd, NameBytes(i).c_str(),
+               O_RDONLY | O_DIRECTORY | O_NOATIME | O_NOFOLLOW | O_CLOEXEC);
     if (sub >= 0) Collect(sub, p, out);
   }
   closedir(d);
@@ -77,8 +77,7 @@ std::vector<LiveEntry> ListLive(const std::string& dir) {
   std::vector<LiveEntry> out;
   Path root;
   root.base = Base::kAbs;
-  int fd =
-      open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOATIME | O_CLOEXEC);
+  int fd = open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOATIME | O_CLOEXEC);
   if (fd >= 0) Collect(fd, root, &out);
   return out;
 }
@@ -206,12 +205,12 @@ int64_t Gen::PickOffset() {
 }
 
 uint32_t Gen::PickMode(bool dir) {
-  static const uint32_t kFileModes[] = {0644, 0666, 0600, 0755, 0640,  0444,
-                                        0000, 0777, 0060, 0006, 04755, 02755,
+  static const uint32_t kFileModes[] = {0644,  0666,  0600,  0755, 0640,  0444,
+                                        0000,  0777,  0060,  0006, 04755, 02755,
                                         06777, 02644, 01666, 0200, 0100};
-  static const uint32_t kDirModes[] = {0777, 0777, 0755, 0750,  0700,  02777,
-                                       0775, 0770, 0555, 01777, 02775, 0711,
-                                       0000, 0333};
+  static const uint32_t kDirModes[] = {0777,  0777, 0755, 0750, 0700,
+                                       02777, 0775, 0770, 0555, 01777,
+                                       02775, 0711, 0000, 0333};
   return dir ? Pick(kDirModes) : Pick(kFileModes);
 }
 

@@ -19,8 +19,8 @@ Op Gen::Random(Kind kind) {
     FillIo(&op);
   } else if (kind >= Kind::kSetxattr && kind <= Kind::kRmxattr) {
     FillXattr(&op);
-  } else if (UsesSecondPath(kind) || (kind >= Kind::kMkdir &&
-                                      kind <= Kind::kUnlink)) {
+  } else if (UsesSecondPath(kind) ||
+             (kind >= Kind::kMkdir && kind <= Kind::kUnlink)) {
     FillNames(&op);
   } else {
     FillMeta(&op);
@@ -147,8 +147,8 @@ void Gen::FillIo(Op* op) {
 }
 
 void Gen::FillNames(Op* op) {
-  static const uint32_t kTypes[] = {S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK,
-                                    S_IFREG, 0};
+  static const uint32_t kTypes[] = {S_IFIFO, S_IFSOCK, S_IFCHR,
+                                    S_IFBLK, S_IFREG,  0};
   uint32_t val = op->val;
   op->val = 0;
   switch (op->kind) {
@@ -264,8 +264,8 @@ void Gen::FillMeta(Op* op) {
 }
 
 void Gen::FillXattr(Op* op) {
-  static const uint32_t kNames[] = {0, 0, 0, 1, 2, 3, 4, 5, 6,
-                                    6, 6, 7, 7, 8, 9, 10};
+  static const uint32_t kNames[] = {0, 0, 0, 1, 2, 3, 4, 5,
+                                    6, 6, 6, 7, 7, 8, 9, 10};
   static const uint32_t kSizes[] = {0,  1,   8,    20,   32,    100,
                                     20, 300, 1000, 4000, 65536, 65537};
   op->mode = Pick(kNames);

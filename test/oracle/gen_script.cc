@@ -114,9 +114,9 @@ void Gen::ScriptIflags() {
   Add(op);
   for (int i = 0; i < 5; i++) {
     static const Kind kKinds[] = {
-        Kind::kOpen,  Kind::kUnlink,  Kind::kRename,   Kind::kChmod,
+        Kind::kOpen,  Kind::kUnlink,   Kind::kRename,   Kind::kChmod,
         Kind::kLink,  Kind::kSetxattr, Kind::kTruncate, Kind::kGetflags,
-        Kind::kWrite, Kind::kChown,   Kind::kUtimens,  Kind::kStatx};
+        Kind::kWrite, Kind::kChown,    Kind::kUtimens,  Kind::kStatx};
     op = Random(Pick(kKinds));
     if (!UsesSlot(op.kind) || op.kind == Kind::kOpen) op.p = p;
     if (Chance(60)) op.ident = 0;
@@ -233,9 +233,8 @@ void Gen::ScriptSuid() {
   op.slot = 4;
   op.flags = O_RDWR | (Chance(15) ? O_TRUNC : 0);
   Add(op);
-  static const Kind kKinds[] = {Kind::kWrite,     Kind::kTruncate,
-                                Kind::kChown,     Kind::kMmap,
-                                Kind::kFallocate, Kind::kPwrite};
+  static const Kind kKinds[] = {Kind::kWrite, Kind::kTruncate,  Kind::kChown,
+                                Kind::kMmap,  Kind::kFallocate, Kind::kPwrite};
   for (int i = 0; i < 2; i++) {
     op = MakeFd(Pick(kKinds), who, 4);
     if (op.kind == Kind::kChown) op.val = (op.val % 7) | ((op.n % 7) << 8);
@@ -314,9 +313,8 @@ void Gen::ScriptSparse() {
   op.off = 4096 * static_cast<int64_t>(1 + Below(60));
   Add(op);
   for (int i = 0; i < 7; i++) {
-    static const Kind kKinds[] = {Kind::kPwrite,    Kind::kFallocate,
-                                  Kind::kLseek,     Kind::kPread,
-                                  Kind::kCopyRange, Kind::kMmap};
+    static const Kind kKinds[] = {Kind::kPwrite, Kind::kFallocate, Kind::kLseek,
+                                  Kind::kPread,  Kind::kCopyRange, Kind::kMmap};
     static const uint32_t kFalloc[] = {3, 3, 17, 16, 8, 32, 0};
     op = MakeFd(Pick(kKinds), who, 3);
     op.off = 4096 * static_cast<int64_t>(Below(60)) + (Chance(30) ? 17 : 0);
@@ -367,7 +365,7 @@ void Gen::ScriptSticky() {
   Add(op);
   for (int i = 0; i < 7; i++) {
     Path p = Child(dir, PickName(true));
-    static const Kind kKinds[] = {Kind::kOpen,  Kind::kMkdir, Kind::kUnlink,
+    static const Kind kKinds[] = {Kind::kOpen,  Kind::kMkdir,  Kind::kUnlink,
                                   Kind::kRmdir, Kind::kRename, Kind::kOpen,
                                   Kind::kLink};
     int who = PickIdent();

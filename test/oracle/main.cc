@@ -31,14 +31,15 @@ struct Options {
 
 int Usage(const char* why) {
   if (why[0] != '\0') fprintf(stderr, "oracle: %s\n", why);
-  fprintf(stderr,
-          "usage: handlefs-oracle --left DIR --right DIR [--seed N | --seeds "
-          "A..B]\n"
-          "  [--steps N] [--host-of-right DIR] [--quirk NAME ...] [--ops LIST]\n"
-          "  [--times N] [--replay FILE] [--no-shrink] [--verbose] "
-          "[--list-quirks]\n"
-          "LEFT and RIGHT are emptied between the seeds; --times N looks at\n"
-          "time stamps in one of N steps (0: never).\n");
+  fprintf(
+      stderr,
+      "usage: handlefs-oracle --left DIR --right DIR [--seed N | --seeds "
+      "A..B]\n"
+      "  [--steps N] [--host-of-right DIR] [--quirk NAME ...] [--ops LIST]\n"
+      "  [--times N] [--replay FILE] [--no-shrink] [--verbose] "
+      "[--list-quirks]\n"
+      "LEFT and RIGHT are emptied between the seeds; --times N looks at\n"
+      "time stamps in one of N steps (0: never).\n");
   return 2;
 }
 
@@ -126,6 +127,7 @@ bool ReadReplay(const std::string& file, std::vector<Op>* ops) {
     n++;
     size_t at = line.find_first_not_of(" \t");
     if (at == std::string::npos || line[at] == '#') continue;
+    if (line.rfind("oracle:", 0) == 0) continue;  // A saved report.
     Op op;
     if (!ParseOp(line, &op)) {
       fprintf(stderr, "oracle: %s:%d: not a step: %s\n", file.c_str(), n,

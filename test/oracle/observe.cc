@@ -58,8 +58,8 @@ std::string Exec::TimeText(const struct statx_timestamp& t) const {
 void Exec::PutRaw(const std::string& label, const struct statx& stx) {
   RawTimes raw = {};
   raw.ino = stx.stx_ino;
-  const statx_timestamp* t[4] = {&stx.stx_atime, &stx.stx_mtime,
-                                 &stx.stx_ctime, &stx.stx_btime};
+  const statx_timestamp* t[4] = {&stx.stx_atime, &stx.stx_mtime, &stx.stx_ctime,
+                                 &stx.stx_btime};
   for (int i = 0; i < 4; i++) {
     raw.t[i][0] = t[i]->tv_sec;
     raw.t[i][1] = t[i]->tv_nsec;
@@ -89,15 +89,15 @@ void Exec::PutStatFields(const std::string& label, const struct statx& stx) {
     root_dev_[0] = root.stx_dev_major;
     root_dev_[1] = root.stx_dev_minor;
   }
-  put(Tag::kDev, stx.stx_dev_major == root_dev_[0] &&
-                     stx.stx_dev_minor == root_dev_[1]);
+  put(Tag::kDev,
+      stx.stx_dev_major == root_dev_[0] && stx.stx_dev_minor == root_dev_[1]);
   out_->push_back({Tag::kAtime, label, 0, TimeText(stx.stx_atime)});
   out_->push_back({Tag::kMtime, label, 0, TimeText(stx.stx_mtime)});
   out_->push_back({Tag::kCtime, label, 0, TimeText(stx.stx_ctime)});
 }
 
-bool Exec::PutStat(const std::string& label, int dirfd,
-                   const std::string& path, int flags, struct statx* stx) {
+bool Exec::PutStat(const std::string& label, int dirfd, const std::string& path,
+                   int flags, struct statx* stx) {
   int ret = statx(dirfd, path.c_str(), flags | AT_SYMLINK_NOFOLLOW,
                   STATX_BASIC_STATS, stx);
   if (ret != 0) {
@@ -183,9 +183,9 @@ int Exec::ReadDir(int fd, size_t size, std::vector<DirEntry>* out) {
       at += e->reclen;
     }
   }
-  std::sort(
-      out->begin(), out->end(),
-      [](const DirEntry& a, const DirEntry& b) { return a.name < b.name; });
+  std::sort(out->begin(), out->end(), [](const DirEntry& a, const DirEntry& b) {
+    return a.name < b.name;
+  });
   return static_cast<int>(out->size());
 }
 
@@ -239,8 +239,9 @@ void Exec::WalkDir(int fd, const std::string& path) {
       out_->push_back({Tag::kTarget, label, n, target});
     }
     if (S_ISDIR(stx.stx_mode)) {
-      int sub = openat(fd, e.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOATIME |
-                                               O_NOFOLLOW | O_CLOEXEC);
+      int sub =
+          openat(fd, e.name.c_str(),
+                 O_RDONLY | O_DIRECTORY | O_NOATIME | O_NOFOLLOW | O_CLOEXEC);
       if (sub < 0) {
         out_->push_back({Tag::kNames, label, Err(sub), {}});
         continue;

@@ -9,54 +9,54 @@
 namespace oracle {
 
 // Every kind with its name in the replay format.
-#define ORACLE_KINDS(X)       \
-  X(kOpen, "open")            \
-  X(kReopen, "reopen")        \
-  X(kClose, "close")          \
-  X(kRead, "read")            \
-  X(kPread, "pread")          \
-  X(kReadv, "readv")          \
-  X(kWrite, "write")          \
-  X(kPwrite, "pwrite")        \
-  X(kWritev, "writev")        \
-  X(kLseek, "lseek")          \
-  X(kTruncate, "truncate")    \
-  X(kFallocate, "fallocate")  \
-  X(kMmap, "mmap")            \
-  X(kCopyRange, "copyrange")  \
-  X(kSendfile, "sendfile")    \
-  X(kFsync, "fsync")          \
-  X(kStat, "stat")            \
-  X(kStatx, "statx")          \
-  X(kMkdir, "mkdir")          \
-  X(kRmdir, "rmdir")          \
-  X(kMknod, "mknod")          \
-  X(kSymlink, "symlink")      \
-  X(kReadlink, "readlink")    \
-  X(kLink, "link")            \
-  X(kLinkProc, "linkproc")    \
-  X(kLinkEmpty, "linkempty")  \
-  X(kUnlink, "unlink")        \
-  X(kRename, "rename")        \
-  X(kChmod, "chmod")          \
-  X(kChmod2, "chmod2")        \
-  X(kChown, "chown")          \
-  X(kUtimens, "utimens")      \
-  X(kSetxattr, "setxattr")    \
-  X(kGetxattr, "getxattr")    \
-  X(kListxattr, "listxattr")  \
-  X(kRmxattr, "rmxattr")      \
-  X(kAccess, "access")        \
-  X(kChdir, "chdir")          \
-  X(kGetcwd, "getcwd")        \
-  X(kListdir, "listdir")      \
-  X(kLock, "lock")            \
-  X(kFlock, "flock")          \
-  X(kSetfl, "setfl")          \
-  X(kGetflags, "getflags")    \
-  X(kSetflags, "setflags")    \
+#define ORACLE_KINDS(X)        \
+  X(kOpen, "open")             \
+  X(kReopen, "reopen")         \
+  X(kClose, "close")           \
+  X(kRead, "read")             \
+  X(kPread, "pread")           \
+  X(kReadv, "readv")           \
+  X(kWrite, "write")           \
+  X(kPwrite, "pwrite")         \
+  X(kWritev, "writev")         \
+  X(kLseek, "lseek")           \
+  X(kTruncate, "truncate")     \
+  X(kFallocate, "fallocate")   \
+  X(kMmap, "mmap")             \
+  X(kCopyRange, "copyrange")   \
+  X(kSendfile, "sendfile")     \
+  X(kFsync, "fsync")           \
+  X(kStat, "stat")             \
+  X(kStatx, "statx")           \
+  X(kMkdir, "mkdir")           \
+  X(kRmdir, "rmdir")           \
+  X(kMknod, "mknod")           \
+  X(kSymlink, "symlink")       \
+  X(kReadlink, "readlink")     \
+  X(kLink, "link")             \
+  X(kLinkProc, "linkproc")     \
+  X(kLinkEmpty, "linkempty")   \
+  X(kUnlink, "unlink")         \
+  X(kRename, "rename")         \
+  X(kChmod, "chmod")           \
+  X(kChmod2, "chmod2")         \
+  X(kChown, "chown")           \
+  X(kUtimens, "utimens")       \
+  X(kSetxattr, "setxattr")     \
+  X(kGetxattr, "getxattr")     \
+  X(kListxattr, "listxattr")   \
+  X(kRmxattr, "rmxattr")       \
+  X(kAccess, "access")         \
+  X(kChdir, "chdir")           \
+  X(kGetcwd, "getcwd")         \
+  X(kListdir, "listdir")       \
+  X(kLock, "lock")             \
+  X(kFlock, "flock")           \
+  X(kSetfl, "setfl")           \
+  X(kGetflags, "getflags")     \
+  X(kSetflags, "setflags")     \
   X(kFsgetxattr, "fsgetxattr") \
-  X(kStatfs, "statfs")        \
+  X(kStatfs, "statfs")         \
   X(kUmask, "umask")
 
 enum class Kind : uint8_t {
@@ -85,11 +85,11 @@ struct Path {
 };
 
 enum Obs : uint8_t {
-  kObsStat = 1,     // stat of every object the step names, and its parents
-  kObsTimes = 2,    // which time stamps moved through the step
-  kObsList = 4,     // listing of the parent of p
-  kObsXattr = 8,    // all xattrs of p
-  kObsWalk = 16,    // the whole tree and every open descriptor
+  kObsStat = 1,   // stat of every object the step names, and its parents
+  kObsTimes = 2,  // which time stamps moved through the step
+  kObsList = 4,   // listing of the parent of p
+  kObsXattr = 8,  // all xattrs of p
+  kObsWalk = 16,  // the whole tree and every open descriptor
 };
 
 struct Op {

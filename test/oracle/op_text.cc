@@ -63,12 +63,10 @@ struct Flag {
 };
 
 const Flag kOpenFlags[] = {
-    {O_CREAT, "CREAT"},         {O_EXCL, "EXCL"},
-    {O_TRUNC, "TRUNC"},         {O_APPEND, "APPEND"},
-    {O_NOFOLLOW, "NOFOLLOW"},   {O_PATH, "PATH"},
-    {O_TMPFILE, "TMPFILE"},     {O_DIRECTORY, "DIRECTORY"},
-    {O_DIRECT, "DIRECT"},       {O_SYNC, "SYNC"},
-    {O_DSYNC, "DSYNC"},         {O_NOATIME, "NOATIME"},
+    {O_CREAT, "CREAT"},     {O_EXCL, "EXCL"},           {O_TRUNC, "TRUNC"},
+    {O_APPEND, "APPEND"},   {O_NOFOLLOW, "NOFOLLOW"},   {O_PATH, "PATH"},
+    {O_TMPFILE, "TMPFILE"}, {O_DIRECTORY, "DIRECTORY"}, {O_DIRECT, "DIRECT"},
+    {O_SYNC, "SYNC"},       {O_DSYNC, "DSYNC"},         {O_NOATIME, "NOATIME"},
 };
 const Flag kFallocFlags[] = {{1, "KEEP_SIZE"},
                              {2, "PUNCH_HOLE"},

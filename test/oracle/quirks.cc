@@ -84,8 +84,7 @@ const Quirk kTable[] = {
     {"no-whiteout", 0, IsWhiteout, nullptr,
      "RENAME_WHITEOUT is refused by older FUSE clients"},
     {"no-rename2", 0, IsRenameFlag, nullptr, "servers without rename2 flags"},
-    {"no-tmpfile", 0, IsTmpfile, nullptr,
-     "O_TMPFILE needs FUSE protocol 7.37"},
+    {"no-tmpfile", 0, IsTmpfile, nullptr, "O_TMPFILE needs FUSE protocol 7.37"},
     {"no-direct", 0, IsDirect, "btrfs",
      "servers without O_DIRECT; on btrfs a direct read moves atime only when "
      "it falls back to the page cache, which depends on writeback"},

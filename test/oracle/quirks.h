@@ -11,7 +11,7 @@ namespace oracle {
 
 struct Quirk {
   const char* name;
-  uint64_t ignore;            // mask of Tag
+  uint64_t ignore;             // mask of Tag
   bool (*drop)(const Op& op);  // step forms not generated, or null
   const char* on_fs;  // host file systems where it is always on, or null
   const char* reason;

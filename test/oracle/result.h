@@ -9,44 +9,44 @@
 
 namespace oracle {
 
-#define ORACLE_TAGS(X)     \
-  X(kRet, "ret")           \
-  X(kData, "data")         \
-  X(kPos, "file position") \
+#define ORACLE_TAGS(X)               \
+  X(kRet, "ret")                     \
+  X(kData, "data")                   \
+  X(kPos, "file position")           \
   X(kSeekHole, "data/hole position") \
-  X(kStatErr, "stat")      \
-  X(kMode, "mode")         \
-  X(kNlink, "nlink")       \
-  X(kUid, "uid")           \
-  X(kGid, "gid")           \
-  X(kSize, "size")         \
-  X(kDirSize, "dir size")  \
-  X(kRdev, "rdev")         \
-  X(kBlksize, "blksize")   \
-  X(kBlocks, "blocks")     \
-  X(kIno, "ino")           \
-  X(kDev, "st_dev is the root's") \
-  X(kAtime, "atime")       \
-  X(kMtime, "mtime")       \
-  X(kCtime, "ctime")       \
-  X(kBtime, "btime is present") \
-  X(kAttrs, "statx attributes") \
-  X(kRaw, "raw")           \
-  X(kNames, "names")       \
-  X(kDino, "d_ino is st_ino") \
-  X(kXattrs, "xattr names") \
-  X(kXattr, "xattr")       \
-  X(kHash, "content")      \
-  X(kTarget, "link target") \
-  X(kLockInfo, "lock")     \
-  X(kFlags, "inode flags") \
-  X(kStatfs, "statfs")     \
-  X(kSignal, "signal")     \
-  X(kMoveA, "atime moved") \
-  X(kMoveM, "mtime moved") \
-  X(kMoveC, "ctime moved") \
-  X(kMoveB, "btime moved") \
-  X(kSame, "still the same inode") \
+  X(kStatErr, "stat")                \
+  X(kMode, "mode")                   \
+  X(kNlink, "nlink")                 \
+  X(kUid, "uid")                     \
+  X(kGid, "gid")                     \
+  X(kSize, "size")                   \
+  X(kDirSize, "dir size")            \
+  X(kRdev, "rdev")                   \
+  X(kBlksize, "blksize")             \
+  X(kBlocks, "blocks")               \
+  X(kIno, "ino")                     \
+  X(kDev, "st_dev is the root's")    \
+  X(kAtime, "atime")                 \
+  X(kMtime, "mtime")                 \
+  X(kCtime, "ctime")                 \
+  X(kBtime, "btime is present")      \
+  X(kAttrs, "statx attributes")      \
+  X(kRaw, "raw")                     \
+  X(kNames, "names")                 \
+  X(kDino, "d_ino is st_ino")        \
+  X(kXattrs, "xattr names")          \
+  X(kXattr, "xattr")                 \
+  X(kHash, "content")                \
+  X(kTarget, "link target")          \
+  X(kLockInfo, "lock")               \
+  X(kFlags, "inode flags")           \
+  X(kStatfs, "statfs")               \
+  X(kSignal, "signal")               \
+  X(kMoveA, "atime moved")           \
+  X(kMoveM, "mtime moved")           \
+  X(kMoveC, "ctime moved")           \
+  X(kMoveB, "btime moved")           \
+  X(kSame, "still the same inode")   \
   X(kWorker, "worker")
 
 enum class Tag : uint8_t {

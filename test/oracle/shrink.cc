@@ -94,7 +94,8 @@ void Shrinker::Simplify() {
   for (size_t i = 0; i < best_.size() && !Expired(); i++) {
     std::vector<Op> simpler(best_);
     // One observation at a time; the one which sees the difference stays.
-    for (uint8_t bit = 1; bit <= kObsWalk; bit = static_cast<uint8_t>(bit << 1)) {
+    for (uint8_t bit = 1; bit <= kObsWalk;
+         bit = static_cast<uint8_t>(bit << 1)) {
       if (i >= best_.size() || (best_[i].obs & bit) == 0) continue;
       simpler = best_;
       simpler[i].obs = static_cast<uint8_t>(simpler[i].obs & ~bit);
@@ -117,8 +118,8 @@ void Shrinker::Run(std::vector<Op>* ops, Difference* diff) {
   deadline_ = time(nullptr) + kMaxSeconds;
   auto adopt = [&](const Difference& d, const std::vector<Op>& seq) {
     first_ = d;
-    kind_ = d.step < static_cast<int>(seq.size()) ? seq[d.step].kind
-                                                  : Kind::kCount;
+    kind_ =
+        d.step < static_cast<int>(seq.size()) ? seq[d.step].kind : Kind::kCount;
   };
   // Watching everything finds the step which did the damage, but it may also
   // refresh the very caches whose staleness is the fault.

@@ -191,6 +191,11 @@ TEST_CASE("a record's size is at least its header and a multiple of 8",
     CAPTURE(size);
     CHECK(ExtensionError(record.U32(0, size).U32(4, 99)) == EINVAL);
   }
+  // Also where nothing else is wrong with it.
+  for (uint32_t size : {9u, 12u, 15u}) {
+    Wire record(size);
+    CHECK(ExtensionError(record.U32(0, size).U32(4, 99)) == EINVAL);
+  }
   for (uint32_t size : {8u, 16u}) {
     Wire record(size);
     CHECK(ExtensionError(record.U32(0, size).U32(4, 99)) == 0);
