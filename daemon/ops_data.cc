@@ -20,7 +20,8 @@ namespace {
 
 using namespace proto;  // NOLINT: the names of flags
 
-enum class Append { kNo, kYes };
+// preadv2 and pwritev2 take -1 for "the file's own position".
+bool IsOffset(uint64_t offset) { return offset <= INT64_MAX; }
 
 // Writes all of it; the count is smaller only where the host stopped with an
 // error after some bytes, which the next write will meet again.
@@ -53,6 +54,7 @@ Status Ops::Read(OpContext context, const Req<Opcode::kRead>& request,
                  ReplyBuffer& out) {
   ASSIGN_OR_RETURN(FilePtr file,
                    FileOf(Fh{request.in.fh}, request.node(), request.in.flags));
+  if (!IsOffset(request.in.offset)) return Errno(EINVAL);
   size_t size = std::min<size_t>(request.in.size, out.capacity());
   const HostFs& fs = nodes_.FsOf(request.node());
   // Pages of tmpfs are in memory; elsewhere only what is in the page cache may
@@ -88,7 +90,9 @@ Status Ops::Read(OpContext context, const Req<Opcode::kRead>& request,
 Result<abi::WriteOut> Ops::Write(OpContext context,
                                  const Req<Opcode::kWrite>& request) {
   const abi::WriteIn& in = request.in;
-  if (in.size != request.data.size()) return Errno(EINVAL);
+  if (in.size != request.data.size() || !IsOffset(in.offset)) {
+    return Errno(EINVAL);
+  }
   ASSIGN_OR_RETURN(FilePtr file,
                    FileOf(Fh{in.fh}, request.node(), in.flags | O_RDWR));
   // To the page cache of the host at once; to its disk elsewhere.

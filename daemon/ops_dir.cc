@@ -17,6 +17,12 @@ bool IsDots(const char* name) {
   return std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0;
 }
 
+// No room for the next entry. An empty page would mean the end of the
+// directory, so a page too small for one entry is an error, as in getdents(2).
+Status PageFull(const ReplyBuffer& out) {
+  return out.size() > 0 ? Ok() : Status(Errno(EINVAL));
+}
+
 Result<uint64_t> DevOfFd(BorrowedFd fd) {
   struct statx stx;
   if (statx(fd.get(), "", AT_EMPTY_PATH, STATX_INO, &stx) != 0) {
@@ -65,7 +71,7 @@ Status Ops::Readdir(OpContext, const Req<Opcode::kReaddir>& request,
                   .off = entry.next,
                   .type = entry.type,
                   .name = {entry.name, entry.name_size}};
-    if (!AddDirent(out, limit, wire)) return Ok();
+    if (!AddDirent(out, limit, wire)) return PageFull(out);
     file->dir.Advance();
   }
 }
@@ -84,7 +90,9 @@ Status Ops::Readdirplus(OpContext, const Req<Opcode::kReaddirplus>& request,
     const DirStream::Item& entry = **item;
     // Before the lookup, so that none is counted for an entry that does not
     // fit.
-    if (out.size() + DirentplusSize(entry.name_size) > limit) return Ok();
+    if (out.size() + DirentplusSize(entry.name_size) > limit) {
+      return PageFull(out);
+    }
     DirEntry wire{.ino = nodes_.ShownIno(dev, entry.ino),
                   .off = entry.next,
                   .type = entry.type,

@@ -205,7 +205,9 @@ def deeper_than_path_max(t):
         os.write(fd, b"deep")
         size = os.fstat(fd).st_size
         os.close(fd)
-        names = os.listdir(at)
+        fresh = os.open(".", os.O_RDONLY, dir_fd=at)  # btrfs lists what was there at open
+        names = os.listdir(fresh)
+        os.close(fresh)
         os.close(at)
         return size, names
 

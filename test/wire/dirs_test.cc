@@ -160,6 +160,18 @@ TEST_CASE("a listing from its beginning sees what was made since", "[dirs]") {
   CHECK(NamesOf(dir.List(Opcode::kReaddir, 0, 4096)) == dir.host);
 }
 
+TEST_CASE("a listing goes on in the server after this one", "[dirs]") {
+  OpenedDir dir(40);
+  auto all = dir.List(Opcode::kReaddir, 0, 4096);
+  size_t half = all.size() / 2;
+  Names rest;
+  for (size_t j = half + 1; j < all.size(); ++j) rest.insert(all[j].name);
+  dir.fh = FileOfBefore(dir.fh);
+  CHECK(NamesOf(dir.List(Opcode::kReaddir, all[half].dirent.off, 4096)) ==
+        rest);
+  CHECK(NamesOf(dir.List(Opcode::kReaddir, 0, 512)) == dir.host);
+}
+
 TEST_CASE("OPENDIR", "[dirs]") {
   OpenedDir dir(1);
   uint64_t file = dir.kernel.Node(kRoot, "f0");
@@ -176,8 +188,9 @@ TEST_CASE("open files of the wrong kind", "[dirs]") {
   uint64_t file = dir.kernel.OpenFh(node, O_RDWR);
   for (Opcode op : {Opcode::kReaddir, Opcode::kReaddirplus}) {
     CHECK_FALSE(dir.kernel.Readdir(op, node, file, 0, 4096).ok());
-    CHECK(ErrorOf(dir.kernel.Readdir(op, kRoot, 12345, 0, 4096)) == EBADF);
-    CHECK(ErrorOf(dir.kernel.Readdir(op, kRoot, 0, 0, 4096)) == EBADF);
+    for (uint64_t fh : UnknownFiles(dir.fh)) {
+      CHECK(ErrorOf(dir.kernel.Readdir(op, kRoot, fh, 0, 4096)) == EBADF);
+    }
   }
   CHECK_FALSE(dir.kernel.Read(kRoot, dir.fh, 0, 100).ok());
   CHECK_FALSE(dir.kernel.Write(kRoot, dir.fh, 0, "x").ok());
@@ -191,7 +204,7 @@ TEST_CASE("FSYNCDIR and RELEASEDIR", "[dirs]") {
     return ErrorOf(dir.kernel.Call(Message(Opcode::kFsyncdir, kRoot).Put(in)));
   };
   CHECK(fsyncdir(dir.fh) == 0);
-  CHECK(fsyncdir(12345) == EBADF);
+  for (uint64_t fh : UnknownFiles(dir.fh)) CHECK(fsyncdir(fh) == EBADF);
   CHECK(dir.kernel.Release(Opcode::kReleasedir, kRoot, dir.fh, 0).ok());
   CHECK(ErrorOf(dir.kernel.Release(Opcode::kReleasedir, kRoot, dir.fh, 0)) ==
         EBADF);

@@ -180,7 +180,7 @@ bool FakeKernel::ReceiveOne() {
 Answer FakeKernel::Receive(uint64_t unique) {
   while (!answers_.contains(unique)) {
     if (!ReceiveOne()) {
-      process_->ExpectCleanEnd();
+      process_->ExpectEnd(0);
       throw WireFailure("the daemon went away: " + process_->Stderr());
     }
   }
@@ -191,12 +191,12 @@ void FakeKernel::Barrier() {
   if (!Getattr(1).ok()) throw WireFailure("the root has no attributes");
 }
 
-void FakeKernel::Stop() {
+void FakeKernel::Stop(int status) {
   stopped_ = true;
   shutdown(socket_.get(), SHUT_WR);
   while (ReceiveOne()) {
   }
-  process_->ExpectCleanEnd();
+  process_->ExpectEnd(status);
 }
 
 Answer FakeKernel::Lookup(uint64_t dir, std::string_view name) {

@@ -68,8 +68,8 @@ class FakeKernel {
   // if a request was answered that wants no answer, or one twice.
   void Barrier();
   // Closes the connection, reads what is left, and expects the daemon to end
-  // well.
-  void Stop();
+  // with this exit status.
+  void Stop(int status = 0);
 
   DaemonProcess& process() { return *process_; }
   size_t notifications() const { return notifications_; }

@@ -174,7 +174,7 @@ TEST_CASE("locks that make no sense", "[locks]") {
   CHECK_FALSE(f.Set(kAlice, F_WRLCK, ~uint64_t{0}, ~uint64_t{0}) == 0);
   abi::FileLock lock{.start = 0, .end = 9, .type = F_WRLCK, .pid = 1};
   for (Opcode op : {Opcode::kGetlk, Opcode::kSetlk, Opcode::kSetlkw}) {
-    for (uint64_t fh : {uint64_t{0}, uint64_t{12345}, ~uint64_t{0}}) {
+    for (uint64_t fh : UnknownFiles(f.bob)) {
       Answer answer =
           f.kernel.Call(f.kernel.LockMessage(op, f.node, fh, kAlice, lock));
       CHECK(ErrorOf(answer) == EBADF);

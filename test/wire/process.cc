@@ -115,10 +115,10 @@ bool DaemonProcess::Wait(int milliseconds) {
 
 bool DaemonProcess::Alive() { return !Wait(0); }
 
-void DaemonProcess::ExpectCleanEnd() {
+void DaemonProcess::ExpectEnd(int status) {
   if (!Wait(kTimeoutMs)) throw WireFailure("the daemon does not end");
   std::string said = Stderr();
-  if (!WIFEXITED(status_) || WEXITSTATUS(status_) != 0) {
+  if (!WIFEXITED(status_) || WEXITSTATUS(status_) != status) {
     throw WireFailure("the daemon ended with wait status " +
                       std::to_string(status_) + ": " + said);
   }

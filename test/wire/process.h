@@ -54,9 +54,9 @@ class DaemonProcess {
 
   bool Alive();
   pid_t pid() const { return pid_; }
-  // Waits for the end and throws unless the exit status is 0 and no sanitizer
-  // said anything.
-  void ExpectCleanEnd();
+  // Waits for the end and throws unless the exit status is `status` and no
+  // sanitizer said anything.
+  void ExpectEnd(int status);
   std::string Stderr() const;
 
  private:

@@ -20,6 +20,16 @@ constexpr uint64_t kRoot = 1;
 constexpr uint64_t kForeignNodes[] = {
     0, 2, 77, 0x7ffffff0'12345678, 0x80000000'00000001, ~uint64_t{0}};
 
+// Open files of this server that are none (any more): another index, another
+// generation.
+inline std::vector<uint64_t> UnknownFiles(uint64_t fh) {
+  return {fh ^ 1 << 10, fh ^ 0xffffff, fh ^ 1 << 24, fh ^ 1 << 30};
+}
+// One that a server before this one had given out.
+constexpr uint64_t FileOfBefore(uint64_t fh) {
+  return fh ^ uint64_t { 1 } << 40;
+}
+
 struct Served {
   TempTree tree;
   FakeKernel kernel;
