@@ -42,8 +42,16 @@ class Cluster:
         if check and code != 0:
             with open(log, errors="replace") as f:
                 tail = f.read()[-600:]
-            raise AssertionError(f"{program} {args[:1]}: {code}: {tail}")
+            raise AssertionError(f"{program} {args[:1]}: {code}: {self.complaints()} {tail}")
         return code == 0
+
+    def complaints(self):
+        """What the server's log says about the trouble."""
+        log = os.path.join(self.run_dir, "log")
+        if not os.path.exists(log):
+            return ""
+        with open(log, errors="replace") as f:
+            return " ".join(line.strip() for line in f if re.search("PANIC|FATAL|ERROR|WARNING", line))[:500]
 
     def start(self):
         options = f"-k {self.run_dir} -c listen_addresses= -c max_connections=20 -c shared_buffers=16MB"
