@@ -164,7 +164,11 @@ std::variant<Mounted, StartError> MountByKernel(const Options& options,
                 "exists");
   }
   std::string complaint;
-  auto tree = NewApi(options, mounted.device, source, &complaint);
+  // fsconfig takes strings of up to 255 bytes, mount a page.
+  Result<UniqueFd> tree =
+      FsName(options, source).size() <= 255
+          ? NewApi(options, mounted.device, source, &complaint)
+          : Result<UniqueFd>(Errno(ENOSYS));
   if (tree.ok()) {
     if (move_mount(tree->get(), "", AT_FDCWD, mount_point.c_str(),
                    MOVE_MOUNT_F_EMPTY_PATH) != 0) {
@@ -210,9 +214,13 @@ UniqueFd ReceiveFd(BorrowedFd socket) {
   return UniqueFd(fd);
 }
 
-// Runs fusermount3; its own messages go to our stderr. Its exit status, or -1
-// with errno where it could not be run.
-int RunHelper(const std::vector<std::string>& args, const char* comm_fd) {
+struct HelperEnd {
+  int status = -1;   // exit status; -1 with errno where it could not be run
+  std::string said;  // the last line on its stderr
+};
+
+// Runs fusermount3.
+HelperEnd RunHelper(const std::vector<std::string>& args, const char* comm_fd) {
   std::vector<char*> argv;
   for (const std::string& arg : args) {
     argv.push_back(const_cast<char*>(arg.c_str()));
@@ -228,24 +236,52 @@ int RunHelper(const std::vector<std::string>& args, const char* comm_fd) {
     env.push_back(comm.data());
   }
   env.push_back(nullptr);
+  int pair[2];
+  if (pipe2(pair, O_CLOEXEC) != 0) return {};
+  UniqueFd out(pair[0]), in(pair[1]);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, in.get(), STDERR_FILENO);
   pid_t pid;
   int error =
-      posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), env.data());
+      posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), env.data());
+  posix_spawn_file_actions_destroy(&actions);
   if (error != 0) {
     errno = error;
-    return -1;
+    return {};
   }
+  in.reset();
+  HelperEnd end;
+  char text[512];
+  for (ssize_t n; (n = read(out.get(), text, sizeof(text))) != 0;) {
+    if (n > 0) end.said.append(text, static_cast<size_t>(n));
+    if (n < 0 && errno != EINTR) break;
+  }
+  while (!end.said.empty() && end.said.back() == '\n') end.said.pop_back();
+  end.said.erase(0, end.said.rfind('\n') + 1);
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+  end.status = WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+  return end;
+}
+
+// As a value in an option list of fusermount3.
+std::string EscapeOption(const std::string& value) {
+  std::string out;
+  for (char c : value) {
+    if (c == ',' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out;
 }
 
 std::variant<Mounted, StartError> MountByHelper(const Options& options,
                                                 const std::string& mount_point,
                                                 const std::string& source) {
-  std::string list = absl::StrCat("fsname=", FsName(options, source),
-                                  ",subtype=handlefs,default_permissions");
+  std::string list =
+      absl::StrCat("fsname=", EscapeOption(FsName(options, source)),
+                   ",subtype=handlefs,default_permissions");
   if (options.read_only == Switch::kOn) absl::StrAppend(&list, ",ro");
   if (On(options.allow_other, false)) absl::StrAppend(&list, ",allow_other");
   if ((options.mount_attributes & MOUNT_ATTR_NOEXEC) != 0) {
@@ -261,9 +297,9 @@ std::variant<Mounted, StartError> MountByHelper(const Options& options,
   UniqueFd ours(pair[0]), theirs(pair[1]);
   fcntl(ours.get(), F_SETFD, FD_CLOEXEC);
   std::string comm = absl::StrCat(theirs.get());
-  int status =
+  HelperEnd end =
       RunHelper({"fusermount3", "-o", list, "--", mount_point}, comm.c_str());
-  if (status < 0) {
+  if (end.status < 0) {
     return Fail(ExitCode::kMount, "cannot run fusermount3", errno,
                 "without root it does the mounting: install the fuse3 package");
   }
@@ -271,11 +307,13 @@ std::variant<Mounted, StartError> MountByHelper(const Options& options,
   Mounted mounted;
   mounted.mount_point = mount_point;
   mounted.by_helper = true;
-  if (status == 0) mounted.device = ReceiveFd(ours);
+  if (end.status == 0) mounted.device = ReceiveFd(ours);
   if (!mounted.device) {
-    return StartError{ExitCode::kMount,
-                      absl::StrCat("fusermount3 did not mount on ", mount_point,
-                                   "; its message above tells why")};
+    return StartError{
+        ExitCode::kMount,
+        absl::StrCat(
+            "cannot mount on ", mount_point, " without root: ",
+            end.said.empty() ? "fusermount3 failed silently" : end.said)};
   }
   return mounted;
 }
@@ -359,7 +397,7 @@ Status UnmountFuse(const Mounted& mounted, Unmount how) {
     if (how == Unmount::kDetach) args.push_back("-z");
     args.push_back("--");
     args.push_back(path);
-    return RunHelper(args, nullptr) == 0 ? Ok() : Status(Errno(EBUSY));
+    return RunHelper(args, nullptr).status == 0 ? Ok() : Status(Errno(EBUSY));
   }
   int flags = UMOUNT_NOFOLLOW | (how == Unmount::kDetach ? MNT_DETACH : 0);
   return Check(umount2(path.c_str(), flags));

@@ -63,7 +63,7 @@ rlim_t PrepareProcess() {
 
 size_t FdBudget(rlim_t limit) {
   return static_cast<size_t>(limit > 2 * kFdReserve ? limit - kFdReserve
-                                                    : limit / 2);
+                                                    : limit / 4);
 }
 
 // Waits for signals while the main thread serves.
