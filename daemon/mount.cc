@@ -41,8 +41,8 @@ uint64_t MountAttributes(const Options& options) {
   uint64_t attributes = options.mount_attributes;
   if (options.read_only == Switch::kOn) attributes |= MOUNT_ATTR_RDONLY;
   // As root like a bind mount: set-id programs and devices work.
-  if (!On(options.allow_suid, true)) attributes |= MOUNT_ATTR_NOSUID;
-  if (!On(options.allow_dev, true)) attributes |= MOUNT_ATTR_NODEV;
+  if (options.allow_suid == Switch::kOff) attributes |= MOUNT_ATTR_NOSUID;
+  if (options.allow_dev == Switch::kOff) attributes |= MOUNT_ATTR_NODEV;
   return attributes;
 }
 
@@ -105,21 +105,26 @@ Result<UniqueFd> NewApi(const Options& options, BorrowedFd device,
   return mount;
 }
 
+// The words of the older interfaces, mount(2) and fusermount3.
+struct OldFlag {
+  uint64_t attribute;
+  unsigned long flag;
+  const char* word;  // of fusermount3; none if it has none
+};
+constexpr OldFlag kOldFlags[] = {
+    {MOUNT_ATTR_RDONLY, MS_RDONLY, "ro"},
+    {MOUNT_ATTR_NOSUID, MS_NOSUID, "nosuid"},
+    {MOUNT_ATTR_NODEV, MS_NODEV, "nodev"},
+    {MOUNT_ATTR_NOEXEC, MS_NOEXEC, "noexec"},
+    {MOUNT_ATTR_NODIRATIME, MS_NODIRATIME, "nodiratime"},
+    {MOUNT_ATTR_NOSYMFOLLOW, MS_NOSYMFOLLOW, nullptr},
+};
+
 unsigned long OldFlags(const Options& options) {
   uint64_t attributes = MountAttributes(options);
   unsigned long flags = 0;
-  struct Pair {
-    uint64_t attribute;
-    unsigned long flag;
-  };
-  for (auto [attribute, flag] : {
-           Pair{MOUNT_ATTR_RDONLY, MS_RDONLY},
-           Pair{MOUNT_ATTR_NOSUID, MS_NOSUID},
-           Pair{MOUNT_ATTR_NODEV, MS_NODEV},
-           Pair{MOUNT_ATTR_NOEXEC, MS_NOEXEC},
-           Pair{MOUNT_ATTR_NODIRATIME, MS_NODIRATIME},
-       }) {
-    if ((attributes & attribute) != 0) flags |= flag;
+  for (const OldFlag& row : kOldFlags) {
+    if ((attributes & row.attribute) != 0) flags |= row.flag;
   }
   switch (attributes & MOUNT_ATTR__ATIME) {
     case MOUNT_ATTR_NOATIME:
@@ -282,13 +287,29 @@ std::variant<Mounted, StartError> MountByHelper(const Options& options,
   std::string list =
       absl::StrCat("fsname=", EscapeOption(FsName(options, source)),
                    ",subtype=handlefs,default_permissions");
-  if (options.read_only == Switch::kOn) absl::StrAppend(&list, ",ro");
   if (On(options.allow_other, false)) absl::StrAppend(&list, ",allow_other");
-  if ((options.mount_attributes & MOUNT_ATTR_NOEXEC) != 0) {
-    absl::StrAppend(&list, ",noexec");
+  if (options.max_read != 0) {
+    absl::StrAppend(&list, ",max_read=", options.max_read);
   }
-  if ((options.mount_attributes & MOUNT_ATTR_NOATIME) != 0) {
+  // It always mounts nosuid and nodev for users.
+  if (options.allow_suid == Switch::kOn || options.allow_dev == Switch::kOn) {
+    return StartError{ExitCode::kMount,
+                      "the options suid and dev need root: leave them out"};
+  }
+  uint64_t attributes = MountAttributes(options);
+  for (const OldFlag& row : kOldFlags) {
+    if ((attributes & row.attribute) == 0) continue;
+    if (row.word == nullptr) {
+      return StartError{ExitCode::kMount,
+                        "the option nosymfollow needs root: leave it out"};
+    }
+    absl::StrAppend(&list, ",", row.word);
+  }
+  if ((attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME) {
     absl::StrAppend(&list, ",noatime");
+  }
+  if (!options.superblock_flags.empty()) {
+    absl::StrAppend(&list, ",", options.superblock_flags);
   }
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) {

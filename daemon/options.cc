@@ -352,9 +352,14 @@ absl::Status Unknown(std::string_view name) {
 absl::StatusOr<std::vector<std::string>> SplitOptionList(
     std::string_view list) {
   std::vector<std::string> words(1);
-  bool quoted = false;
+  bool quoted = false, escaped = false;
   for (char c : list) {
-    if (c == '"') {
+    if (escaped) {
+      words.back() += c;
+      escaped = false;
+    } else if (c == '\\') {
+      escaped = true;
+    } else if (c == '"') {
       quoted = !quoted;
     } else if (c == ',' && !quoted) {
       words.emplace_back();
@@ -362,7 +367,7 @@ absl::StatusOr<std::vector<std::string>> SplitOptionList(
       words.back() += c;
     }
   }
-  if (quoted) {
+  if (quoted || escaped) {
     return Bad(absl::StrCat("a quote is not closed in '", Str(list), "'"));
   }
   std::erase(words, "");
