@@ -146,6 +146,7 @@ uint64_t HostFsSet::TagOf(uint64_t dev, uint64_t subvolume) {
                      ? subvolume
                      : kPlainTags | (dev * 0x9e3779b97f4a7c15u >> 42);
   auto taken = [&](uint64_t t) {
+    mutex_.AssertHeld();
     for (const auto& [other, used] : tags_) {
       if (used == t) return true;
     }

@@ -100,7 +100,9 @@ bool NodeTable::Same(const Entry& entry, const ByHandle& file) {
     return false;
   }
   const std::byte* bytes = entry.data.data();
-  if (entry.kind == Kind::kHeap) std::memcpy(&bytes, bytes, sizeof(bytes));
+  if (entry.kind == Kind::kHeap) {
+    std::memcpy(&bytes, static_cast<const void*>(bytes), sizeof(bytes));
+  }
   return std::memcmp(bytes, file.handle.bytes.data(), entry.size) == 0;
 }
 
@@ -242,7 +244,9 @@ Result<NodeTable::Found> NodeTable::Get(NodeId id) {
     file.handle.type = entry->type;
     file.handle.size = entry->size;
     const std::byte* bytes = entry->data.data();
-    if (entry->kind == Kind::kHeap) std::memcpy(&bytes, bytes, sizeof(bytes));
+    if (entry->kind == Kind::kHeap) {
+      std::memcpy(&bytes, static_cast<const void*>(bytes), sizeof(bytes));
+    }
     std::memcpy(file.handle.bytes.data(), bytes, entry->size);
     return found;
   }

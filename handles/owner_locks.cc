@@ -81,6 +81,7 @@ Status OwnerLocks::Set(NodeId node, LockOwner owner, Fh fh,
   }
   Holders& holders = at->second;
   auto drop_empty = [&] {
+    mutex_.AssertHeld();
     std::erase_if(holders, [](const Holder& h) { return h.held.empty(); });
     if (holders.empty()) nodes_.erase(Raw(node));
   };

@@ -26,7 +26,7 @@ Reader::~Reader() {
 }
 
 void Reader::OpenRing() {
-  ring_.emplace();
+  ring_ = Ring{};
   // One thread submits and reaps: the kernel need not interrupt it for task
   // work. Before 6.1 the flags are not known.
   for (unsigned flags :
