@@ -11,10 +11,6 @@
 
 #include "daemon/ops.h"
 
-#ifndef RWF_NOAPPEND
-#define RWF_NOAPPEND 0x00000020  // 6.9
-#endif
-
 namespace handlefs {
 namespace {
 
@@ -105,10 +101,7 @@ Result<abi::WriteOut> Ops::Write(OpContext context,
   // client's flags say so now (fcntl may have changed them since the open).
   bool from_cache = (in.write_flags & kWriteCache) != 0;
   bool append = !from_cache && (in.flags & O_APPEND) != 0;
-  bool host_appends = (file->flags & O_APPEND) != 0;
-  int flags = 0;
-  if (append && !host_appends) flags = RWF_APPEND;
-  if (!append && host_appends) flags = RWF_NOAPPEND;
+  int flags = append ? RWF_APPEND : 0;
   SetIdScope set_id((in.write_flags & kWriteKillSuidgid) != 0
                         ? SetIdScope::Bits::kClear
                         : SetIdScope::Bits::kKeep,
@@ -116,11 +109,9 @@ Result<abi::WriteOut> Ops::Write(OpContext context,
   auto written = WriteAll(file->fd, request.data, in.offset, flags);
   bool odd_page = from_cache && (file->flags & O_DIRECT) != 0 &&
                   !written.ok() && written.error() == Errno(EINVAL);
-  bool no_flag = flags == RWF_NOAPPEND && !written.ok() &&
-                 written.error() == Errno(EOPNOTSUPP);
-  if (odd_page || no_flag) {
-    // A mapping's last page of a file opened with O_DIRECT, or a kernel before
-    // RWF_NOAPPEND: a plain descriptor takes it.
+  if (odd_page) {
+    // A mapping's last page of a file opened with O_DIRECT: a plain descriptor
+    // takes it.
     ASSIGN_OR_RETURN(Nodes::Opened plain,
                      nodes_.Open(request.node(), O_WRONLY | O_NONBLOCK));
     written = WriteAll(plain.fd, request.data, in.offset, 0);

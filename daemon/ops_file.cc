@@ -25,6 +25,18 @@ Backings::Access AccessOf(int flags) {
                                          : Backings::Access::kWrite;
 }
 
+// Each WRITE says by itself whether it appends (the client may change that with
+// fcntl, and pages of a mapping never do), so the host's file must not. It was
+// opened with the flag because an append-only inode demands it; that keeps it.
+void StopAppending(BorrowedFd fd, int& flags) {
+  if ((flags & O_APPEND) == 0) return;
+  int without = flags & ~O_APPEND;
+  if (fcntl(fd.get(), F_SETFL, without & (O_NONBLOCK | O_DIRECT | O_NOATIME)) ==
+      0) {
+    flags = without;
+  }
+}
+
 SetIdScope::Bits BitsFor(uint32_t open_flags, int flags) {
   return (open_flags & kOpenKillSuidgid) != 0 && (flags & O_TRUNC) != 0
              ? SetIdScope::Bits::kClear
@@ -40,6 +52,7 @@ Result<Ops::FilePtr> Ops::FileOf(Fh fh, NodeId node, uint32_t open_flags) {
   // open. The node and the flags are enough to go on.
   int flags = HostFlags(open_flags) & ~O_TRUNC;
   ASSIGN_OR_RETURN(Nodes::Opened opened, nodes_.Open(node, flags));
+  StopAppending(opened.fd, flags);
   auto again = std::make_shared<OpenFile>();
   again->fd = std::move(opened.fd);
   again->flags = flags;
@@ -62,6 +75,7 @@ Result<abi::OpenOut> Ops::Opened(NodeId node, UniqueFd fd, int flags,
   file->backing = backings_.Open(node, file->fd, wish, AccessOf(flags));
   abi::OpenOut out{};
   out.backing_id = Raw(file->backing);
+  if (file->backing == kNoBacking) StopAppending(file->fd, file->flags);
   if (file->backing != kNoBacking) {
     out.open_flags |= fopen::kPassthrough;
   } else if (policy_.keep_cache) {

@@ -118,6 +118,13 @@ uint64_t Codec::Subvolume(const HostHandle& handle) const {
   return fields ? fields->subvolume : 0;
 }
 
+bool Codec::IsPlaceholder(const HostHandle& handle) const {
+  constexpr uint64_t kPlaceholderIno = 2;
+  if (layout_ != Layout::kBtrfs) return false;
+  auto fields = Read(handle);
+  return fields && fields->ino == kPlaceholderIno;
+}
+
 bool Codec::IsWildcard(const HostHandle& handle) const {
   auto fields = Read(handle);
   return fields && fields->generation == 0;

@@ -43,6 +43,9 @@ class Codec {
   std::optional<uint64_t> Ino(const HostHandle& handle) const;
   // The btrfs subvolume in a handle; 0 elsewhere.
   uint64_t Subvolume(const HostHandle& handle) const;
+  // A handle that is made but never opened: of the empty directory that stands
+  // for a nested subvolume in a btrfs snapshot. All of them are inode 2.
+  bool IsPlaceholder(const HostHandle& handle) const;
   // The handle names an inode number but not a generation: whoever opens it
   // must compare what was opened.
   bool IsWildcard(const HostHandle& handle) const;

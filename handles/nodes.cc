@@ -20,6 +20,8 @@ namespace {
 constexpr unsigned kStatxMask = STATX_BASIC_STATS | STATX_BTIME;
 // The two calls of a lookup can see different files under one name while
 // somebody renames; after this many mismatches a descriptor settles it.
+// In place of an inode number: a file that only its place tells from others.
+constexpr uint64_t kPlaceBit = uint64_t{1} << 63;
 constexpr int kLookupTries = 3;
 constexpr int kDeepestDirectory = 8192;
 
@@ -141,7 +143,9 @@ Result<Nodes::Entry> Nodes::LookupByHandle(BorrowedFd dir_fd,
   for (int i = 0; i < kLookupTries; ++i) {
     ASSIGN_OR_RETURN(HandleAt at, NameToHandle(dir_fd, name));
     ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at.mount_id, dir_fd, name));
-    if (!fs->has_handles) return Errno(EOPNOTSUPP);
+    if (!fs->has_handles || fs->codec.IsPlaceholder(at.handle)) {
+      return Errno(EOPNOTSUPP);
+    }
     ASSIGN_OR_RETURN(struct statx stx, StatName(dir_fd, name));
     // Both calls must have met the same file. Without a known layout only a
     // descriptor can tell.
@@ -154,14 +158,24 @@ Result<Nodes::Entry> Nodes::LookupByHandle(BorrowedFd dir_fd,
   return Errno(EAGAIN);
 }
 
+uint64_t Nodes::NumberOfPlace(NodeId dir, const char* name) const {
+  uint64_t raw = Raw(dir);
+  std::string place(reinterpret_cast<const char*>(&raw), sizeof(raw));
+  place += name;
+  return SipHash(config_.key, std::as_bytes(std::span(place))) | kPlaceBit;
+}
+
 Result<Nodes::Entry> Nodes::LookupByFd(BorrowedFd dir_fd, NodeId dir,
                                        const char* name) {
   ASSIGN_OR_RETURN(UniqueFd fd, OpenComponent(dir_fd, name, O_PATH));
   ASSIGN_OR_RETURN(struct statx stx, StatName(fd, ""));
+  NodeTable::ByNumbers numbers{.fs = 0, .dev = DevOf(stx), .ino = stx.stx_ino};
   if (fs_->main().has_handles) {
     if (auto at = NameToHandle(fd, ""); at.ok()) {
       ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at->mount_id, dir_fd, name));
-      if (fs->has_handles) {
+      if (fs->codec.IsPlaceholder(at->handle)) {
+        numbers.ino = NumberOfPlace(dir, name);
+      } else if (fs->has_handles) {
         ASSIGN_OR_RETURN(NodeId id, Identify(*fs, at->handle));
         return MakeEntry(id, stx, fs->codec.Subvolume(at->handle));
       }
@@ -170,7 +184,6 @@ Result<Nodes::Entry> Nodes::LookupByFd(BorrowedFd dir_fd, NodeId dir,
   if (stx.stx_ino == root_stx_.stx_ino && DevOf(stx) == fs_->main().dev) {
     return MakeEntry(kRootNode, stx, 0);
   }
-  NodeTable::ByNumbers numbers{.fs = 0, .dev = DevOf(stx), .ino = stx.stx_ino};
   if (table_.descriptors() < config_.fd_budget) {
     return MakeEntry(table_.Acquire(numbers, std::move(fd)), stx, 0);
   }
@@ -300,7 +313,8 @@ Result<UniqueFd> Nodes::FindByName(const NodeTable::ByNumbers& numbers,
     return fd.error() == Errno(ENOENT) ? Errno(ESTALE) : fd.error();
   }
   ASSIGN_OR_RETURN(struct statx stx, StatName(*fd, ""));
-  if (stx.stx_ino != numbers.ino || DevOf(stx) != numbers.dev ||
+  bool same_ino = stx.stx_ino == numbers.ino || (numbers.ino & kPlaceBit) != 0;
+  if (!same_ino || DevOf(stx) != numbers.dev ||
       BirthOf(stx) != where.birth_ns) {
     return Errno(ESTALE);
   }

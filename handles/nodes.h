@@ -116,6 +116,8 @@ class Nodes {
   Nodes(Source source, std::unique_ptr<HostFsSet> fs, const Config& config);
   Result<Entry> LookupByHandle(BorrowedFd dir_fd, const char* name);
   Result<Entry> LookupByFd(BorrowedFd dir_fd, NodeId dir, const char* name);
+  // Stands for the inode number of a file that has none of its own.
+  uint64_t NumberOfPlace(NodeId dir, const char* name) const;
   Result<NodeId> Identify(const HostFs& fs, const HostHandle& handle);
   Result<Entry> MakeEntry(NodeId id, const struct statx& stx,
                           uint64_t subvolume);

@@ -321,6 +321,25 @@ def offsets_and_flags(t):
 
 
 @test()
+def mapping_of_an_appending_file(t):
+    """Pages changed through a mapping of a file opened with O_APPEND go where they belong, not to its end."""
+
+    def steps(d):
+        p = write(os.path.join(d, "f"), b"x" * 10000)
+        fd = os.open(p, os.O_RDWR | os.O_APPEND)
+        with mmap.mmap(fd, 8192) as m:
+            os.write(fd, b"tail")
+            m[100:104] = b"head"
+            m.flush()
+        os.fsync(fd)
+        os.close(fd)
+        return read(p)
+
+    t.same(steps)
+    t.same_trees()
+
+
+@test()
 def direct_io(t):
     """O_DIRECT reads and writes the same bytes as buffered I/O beside it."""
     p = write(os.path.join(t.mnt, "f"), b"x" * 65536)

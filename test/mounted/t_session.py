@@ -1,6 +1,8 @@
 """Starting and stopping: what a user sees when it works and when it does not."""
 
 import os
+import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -117,12 +119,7 @@ def dead_mount_point_is_explained(t):
 def missing_rights_are_explained(t):
     """Without /dev/fuse, or as a user without rights, the start fails with one line."""
     source, target = places(t)
-    os.chown(target, 3401, 3401)
-
-    def nobody():
-        os.setgroups([])
-        os.setresgid(3401, 3401, 3401)
-        os.setresuid(3401, 3401, 3401)
+    os.chown(target, USER, USER)
 
     def no_device():
         syscalls.unshare(syscalls.CLONE_NEWNS)
@@ -130,9 +127,85 @@ def missing_rights_are_explained(t):
 
     wrong = []
     if stat.S_IMODE(os.stat("/dev/fuse").st_mode) & 0o006 == 0:
-        wrong += refused(t, "not root", source, target, prepare=nobody, target=target)
+        wrong += refused(t, "not root", source, target, prepare=as_user, target=target)
     wrong += refused(t, "no /dev/fuse", source, target, prepare=no_device, code=4, names="/dev/fuse", target=target)
     t.check(not wrong, "; ".join(wrong))
+
+
+USER = pwd.getpwnam("nobody").pw_uid  # fusermount3 wants a user with a name
+
+
+def as_user():
+    os.setgroups([])
+    os.setresgid(USER, USER, USER)
+    os.setresuid(USER, USER, USER)
+
+
+@test(scope="fs", only=OWN)
+def mounts_without_root(t):
+    """A user mounts a tree of his own with the help of fusermount3, works in it, and takes the mount away again."""
+    t.need("fusermount3", "git")
+    # A /dev/fuse that users may open, as systems with udev have it.
+    dev = t.place("dev")
+    syscalls.mount("none", dev, "tmpfs", 0, "size=64k,mode=755")
+    node = os.path.join(dev, "fuse")
+    os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(10, 229))
+    os.chmod(node, 0o666)
+    syscalls.mount(node, "/dev/fuse", None, syscalls.MS_BIND)
+    program = os.path.join(t.place("bin"), "handlefs")
+    shutil.copy(t.run.mode[1], program)
+    source, target = os.path.join(t.src, "his, own"), t.place("target")
+    os.mkdir(source)
+    for place in (source, target):
+        os.chown(place, USER, USER)
+    argv = [program, "-f", "-o", "noexec,max_read=131072", source, target]
+    with open(os.path.join(t.work, "user.log"), "wb") as log:
+        daemon = subprocess.Popen(argv, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=as_user)
+    try:
+        until(lambda: mounted_at(target) or daemon.poll() is not None, "the mount is there")
+        t.check(daemon.poll() is None, read(os.path.join(t.work, "user.log")))
+        with open("/proc/self/mounts") as f:
+            line = next(line for line in f if line.split()[1] == target)
+        t.check(line.startswith("/") and "his,\\040own" in line.split()[0], f"source in the mount table: {line}")
+        t.check({"noexec", "nosuid", "nodev"} <= set(line.split()[3].split(",")), f"flags of the mount: {line}")
+
+        def steps(d):
+            git = ["git", "-c", "init.defaultBranch=main", "-c", "user.name=n", "-c", "user.email=e@x", "-C", d]
+            env = {"HOME": d, "PATH": os.environ["PATH"], "GIT_CONFIG_NOSYSTEM": "1"}
+            out = []
+            for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "--allow-empty", "-m", "one"], ["fsck"], ["status", "-s"]):
+                done = subprocess.run([*git, *words], env=env, capture_output=True, check=False)
+                out.append((done.returncode, done.stdout, done.stderr))
+                write(os.path.join(d, words[0]), words[0])
+            p = os.path.join(d, "f")
+            write(p, "x")
+            out.append(attempt(os.chown, p, 0, 0))
+            os.chmod(p, 0o4751)
+            out.append((os.stat(p).st_mode, os.stat(p).st_uid))
+            out.append(attempt(os.mknod, p + "dev", 0o600 | stat.S_IFCHR, os.makedev(1, 3)))
+            os.mkfifo(p + "fifo")
+            os.setxattr(p, "user.a", b"b")
+            out.append((attempt(os.setxattr, p, "trusted.a", b"b"), os.listxattr(p)))
+            out.append(sorted(os.listdir(d)))
+            return out
+
+        twin = os.path.join(t.twin, "own")
+        os.mkdir(twin)
+        os.chown(twin, USER, USER)
+        on_host = run_as(USER, USER, [], steps, twin)
+        t.eq(run_as(USER, USER, [], steps, target), on_host, "what a user does")
+        t.eq(attempt(os.listdir, target), "EACCES", "root is not the user")
+        done = subprocess.run(["fusermount3", "-u", target], preexec_fn=as_user, capture_output=True, check=False)
+        t.eq((done.returncode, done.stderr), (0, b""), "fusermount3 -u")
+        t.eq(daemon.wait(60), 0, "exit status")
+    finally:
+        if daemon.poll() is None:
+            daemon.kill()
+            daemon.wait()
+        if mounted_at(target):
+            detach(target)
+        syscalls.umount2("/dev/fuse", 2)
+        syscalls.umount2(dev, 2)
 
 
 @test(smoke=True, scope="run", only=OWN)
