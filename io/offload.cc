@@ -50,7 +50,8 @@ void OffloadPool::Submit(uint32_t group, Packet packet) {
   absl::MutexLock lock(&mutex_);
   per_group_.try_emplace(group, 0);
   queue_.push_back({group, std::move(packet)});
-  if (idle_ > 0 || threads_.size() >= limit_ || stopping_) return;
+  // A thread that is idle still may have been woken for an earlier request.
+  if (idle_ >= queue_.size() || threads_.size() >= limit_ || stopping_) return;
   Running& self = running_.emplace_back();
   threads_.emplace_back([this, &self] { Serve(self); });
 }
