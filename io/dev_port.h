@@ -31,7 +31,9 @@ class DevPort final : public ReplyPort {
   // The reader thread brackets the work on one request with these two.
   void Begin(const Slot* slot) {
     outcome_ = Outcome::kAway;
-    reader_ = std::this_thread::get_id();
+    // Not for each request: a thread that answers one of ours late may be
+    // reading it.
+    if (auto self = std::this_thread::get_id(); reader_ != self) reader_ = self;
     working_on_.store(slot, std::memory_order_relaxed);
   }
   Outcome End() {
@@ -63,8 +65,8 @@ class DevPort final : public ReplyPort {
  private:
   const BorrowedFd fd_;
   std::atomic<const Slot*> working_on_{nullptr};
-  // Written and read on the reader thread, except that other threads compare
-  // reader_ after working_on_ matched, which only the reader's own slot does.
+  // Both belong to the reader thread, except that other threads compare reader_
+  // when working_on_ matched: it is written once, before the first request.
   std::thread::id reader_;
   Outcome outcome_ = Outcome::kAway;
 };
