@@ -157,6 +157,9 @@ void Reader::Reap(Ring& ring) {
       ring.read_armed = false;
       if (result != -ECANCELED) read_result_ = result;
     } else if (tag == kWakeTag) {
+      // Emptied here and not with the order alone: an order that was taken back
+      // before it was seen would wake this thread for ever.
+      DrainWake();
       ring.wake_armed = false;
     } else if (tag == kWriteTag) {
       if (result < 0) DevPort::CountRefused(-result);
@@ -206,12 +209,13 @@ StopReason Reader::ServePlain() {
       read_error_ = errno;
       return StopReason::kReadError;
     }
+    if (ready > 0 && fds[1].revents != 0) DrainWake();
     if (ready <= 0 || fds[0].revents == 0) continue;
     auto space = slot_->request();
-    ssize_t n =
-        setup_.kind == DeviceKind::kFuse
-            ? read(setup_.device.get(), space.data(), space.size())
-            : recv(setup_.device.get(), space.data(), space.size(), MSG_TRUNC);
+    ssize_t n = setup_.kind == DeviceKind::kFuse
+                    ? read(setup_.device.get(), space.data(), space.size())
+                    : recv(setup_.device.get(), space.data(), space.size(),
+                           MSG_TRUNC | MSG_DONTWAIT);
     if (OnRead(n < 0 ? -errno : static_cast<int>(n)) == Turn::kEnd) break;
   }
   FlushReply();
