@@ -25,6 +25,9 @@ class Exec {
   void Run(const Op& op, Result* out);
   // Identity and times of the objects before the step.
   void Before(const Op& op, Result* out);
+  // The same of more objects: what was just opened, and, with a slash behind
+  // the label, where links lead.
+  void Peek(const Op& op, Result* out);
   void Walk(Result* out);
   void Slots(Result* out);
   void Reset();

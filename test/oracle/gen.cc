@@ -264,7 +264,7 @@ Op Gen::Next() {
     } else {
       op = Random(PickKind());
     }
-    if (quirks_.Drops(op)) continue;
+    if (quirks_.Drops(op, flags_[op.ident][op.slot])) continue;
     op.obs = PickObs();
     return op;
   }
@@ -276,8 +276,14 @@ void Gen::Feedback(const Op& op, int64_t ret) {
   if (op.kind == Kind::kReopen) {
     open_[op.ident][op.slot2] =
         ret < 0 ? State::kClosed : open_[op.ident][op.slot];
+    flags_[op.ident][op.slot2] = op.flags;
+  }
+  if (op.kind == Kind::kSetfl && ret >= 0) {
+    uint32_t& flags = flags_[op.ident][op.slot];
+    flags = (flags & ~uint32_t{O_APPEND}) | (op.flags & O_APPEND);
   }
   if (op.kind != Kind::kOpen) return;
+  flags_[op.ident][op.slot] = op.flags;
   State s = State::kFile;
   if ((op.flags & O_PATH) != 0) s = State::kPath;
   if ((op.flags & O_TMPFILE) == O_DIRECTORY) s = State::kDir;

@@ -94,6 +94,7 @@ class Gen {
   std::deque<Op> queue_;
   std::vector<LiveEntry> live_;
   State open_[kIdents][kSlots] = {};
+  uint32_t flags_[kIdents][kSlots] = {};
 };
 
 }  // namespace oracle

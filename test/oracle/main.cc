@@ -26,6 +26,7 @@ struct Options {
   uint64_t kinds = ~0ULL;
   bool shrink = true;
   bool verbose = false;
+  bool keep_going = false;
   std::vector<std::string> quirks;
 };
 
@@ -36,8 +37,8 @@ int Usage(const char* why) {
       "usage: handlefs-oracle --left DIR --right DIR [--seed N | --seeds "
       "A..B]\n"
       "  [--steps N] [--host-of-right DIR] [--quirk NAME ...] [--ops LIST]\n"
-      "  [--times N] [--replay FILE] [--no-shrink] [--verbose] "
-      "[--list-quirks]\n"
+      "  [--times N] [--replay FILE] [--no-shrink] [--keep-going] "
+      "[--verbose] [--list-quirks]\n"
       "LEFT and RIGHT are emptied between the seeds; --times N looks at\n"
       "time stamps in one of N steps (0: never).\n");
   return 2;
@@ -79,6 +80,10 @@ int ParseArgs(int argc, char** argv, Options* o) {
     }
     if (a == "--verbose") {
       o->verbose = true;
+      continue;
+    }
+    if (a == "--keep-going") {
+      o->keep_going = true;
       continue;
     }
     if (a == "--list-quirks") {
@@ -212,12 +217,15 @@ int Main(int argc, char** argv) {
     printf("oracle: replay: %zu steps, 0 differences\n", ops.size());
     return 0;
   }
-  uint64_t total = 0;
+  uint64_t total = 0, bad = 0;
   for (uint64_t seed = o.first; seed <= o.last; seed++) {
     ops.clear();
     Difference diff = RunSeed(o, seed, quirks, &session, &ops);
     if (diff.found()) {
-      return Report(o, "seed " + std::to_string(seed), &session, ops, diff);
+      Report(o, "seed " + std::to_string(seed), &session, ops, diff);
+      if (!o.keep_going || diff.fatal) return 1;
+      bad++;
+      continue;
     }
     total += ops.size();
     printf("oracle: seed %llu: %zu steps, 0 differences\n",
@@ -229,11 +237,12 @@ int Main(int argc, char** argv) {
     return 2;
   }
   if (o.last > o.first) {
-    printf("oracle: %llu seeds, %llu steps, 0 differences\n",
+    printf("oracle: %llu seeds, %llu steps, %llu differences\n",
            static_cast<unsigned long long>(o.last - o.first + 1),
-           static_cast<unsigned long long>(total));
+           static_cast<unsigned long long>(total),
+           static_cast<unsigned long long>(bad));
   }
-  return 0;
+  return bad == 0 ? 0 : 1;
 }
 
 }  // namespace

@@ -58,6 +58,8 @@ std::string Exec::TimeText(const struct statx_timestamp& t) const {
 void Exec::PutRaw(const std::string& label, const struct statx& stx) {
   RawTimes raw = {};
   raw.ino = stx.stx_ino;
+  raw.mode = stx.stx_mode;
+  raw.attributes = stx.stx_attributes;
   const statx_timestamp* t[4] = {&stx.stx_atime, &stx.stx_mtime, &stx.stx_ctime,
                                  &stx.stx_btime};
   for (int i = 0; i < 4; i++) {
@@ -143,6 +145,23 @@ void Exec::Before(const Op& op, Result* out) {
     if (statx(o.dirfd, o.path.c_str(), AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH,
               STATX_BASIC_STATS | STATX_BTIME, &stx) == 0) {
       PutRaw(o.label, stx);
+    }
+  }
+}
+
+void Exec::Peek(const Op& op, Result* out) {
+  out_ = out;
+  std::vector<Object> list = Objects(op);
+  if (op.kind == Kind::kOpen) {
+    list.push_back({"@" + std::to_string(op.slot), Fd(op.slot), {}});
+  }
+  for (const Object& o : list) {
+    for (int flags : {0, AT_SYMLINK_NOFOLLOW}) {
+      struct statx stx;
+      if (statx(o.dirfd, o.path.c_str(), flags | AT_EMPTY_PATH,
+                STATX_BASIC_STATS | STATX_BTIME, &stx) == 0) {
+        PutRaw(flags == 0 ? o.label + "/" : o.label, stx);
+      }
     }
   }
 }

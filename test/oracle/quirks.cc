@@ -2,12 +2,16 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
+#include <span>
 
-#include "result.h"
+#include "memory.h"
 
 namespace oracle {
 
@@ -50,96 +54,183 @@ bool IsLocks(const Op& op) {
   return op.kind == Kind::kLock || op.kind == Kind::kFlock;
 }
 
+template <bool (*kIs)(const Op&)>
+bool Form(const Planned& planned) {
+  return kIs(planned.op);
+}
+
 const Quirk kTable[] = {
-    {"blocks", Bit(Tag::kBlocks), nullptr, "ext4 xfs btrfs",
-     "delayed allocation decides st_blocks at writeback"},
-    {"seekhole", Bit(Tag::kSeekHole), nullptr, nullptr,
-     "what counts as a hole depends on which pages are cached"},
-    {"dirsize", Bit(Tag::kDirSize), nullptr, nullptr,
-     "st_size of a directory is private to the file system"},
-    {"atime", Bit(Tag::kAtime) | Bit(Tag::kMoveA), nullptr, nullptr,
-     "reads served by a page cache above the host do not move its atime"},
-    {"ctime", Bit(Tag::kMoveC) | Bit(Tag::kCtime), nullptr, nullptr,
-     "a writeback cache sends time stamps later"},
-    {"mtime", Bit(Tag::kMoveM) | Bit(Tag::kMtime), nullptr, nullptr,
-     "a writeback cache sends time stamps later"},
-    {"btime", Bit(Tag::kBtime) | Bit(Tag::kMoveB), nullptr, nullptr,
-     "FUSE before protocol 7.39 has no birth time"},
-    {"attrs", Bit(Tag::kAttrs), nullptr, nullptr,
-     "the FUSE client of the kernel drops the statx attribute bits"},
-    {"blksize", Bit(Tag::kBlksize), nullptr, nullptr,
-     "st_blksize may be the transfer size of the server"},
-    {"dino", Bit(Tag::kDino), nullptr, nullptr,
-     "d_ino of a plain readdir may be a number of the server"},
-    {"ino", Bit(Tag::kIno) | Bit(Tag::kSame), nullptr, nullptr,
-     "inode numbers made up by the server"},
-    {"statfs", Bit(Tag::kStatfs), nullptr, nullptr,
-     "statfs values of a server's own making"},
-    {"pos", Bit(Tag::kPos), nullptr, nullptr,
-     "file position after a failed or short call"},
-    {"nlink", Bit(Tag::kNlink), nullptr, nullptr,
-     "cached link counts may be stale while a name is removed"},
-    {"no-collapse", 0, IsCollapse, nullptr,
-     "the FUSE client of the kernel refuses COLLAPSE and INSERT_RANGE"},
-    {"no-whiteout", 0, IsWhiteout, nullptr,
-     "RENAME_WHITEOUT is refused by older FUSE clients"},
-    {"no-rename2", 0, IsRenameFlag, nullptr, "servers without rename2 flags"},
-    {"no-tmpfile", 0, IsTmpfile, nullptr, "O_TMPFILE needs FUSE protocol 7.37"},
-    {"no-direct", 0, IsDirect, "btrfs",
-     "servers without O_DIRECT; on btrfs a direct read moves atime only when "
-     "it falls back to the page cache, which depends on writeback"},
-    {"no-iflags", Bit(Tag::kFlags), IsIflags, nullptr,
-     "servers without the inode flag ioctls"},
-    {"no-acl", 0, IsAcl, nullptr, "servers without POSIX ACLs"},
-    {"no-mmap", 0, IsMmap, nullptr,
-     "shared mappings are refused on direct I/O files"},
-    {"no-devices", 0, IsDevice, nullptr,
-     "device nodes cannot be opened on a nodev mount"},
-    {"no-huge", 0, IsHuge, nullptr,
-     "the largest file offset differs between file systems"},
-    {"no-fallocate", 0, IsFallocate, nullptr, "servers without fallocate"},
-    {"no-locks", 0, IsLocks, nullptr, "locks are local to the client"},
+    {.name = "blocks",
+     .ignore = Bit(Tag::kBlocks),
+     .on_fs = "ext4 xfs btrfs",
+     .reason = "delayed allocation decides st_blocks at writeback"},
+    {.name = "seekhole",
+     .ignore = Bit(Tag::kSeekHole),
+     .reason = "what counts as a hole depends on which pages are cached"},
+    {.name = "dirsize",
+     .ignore = Bit(Tag::kDirSize),
+     .reason = "st_size of a directory is private to the file system"},
+    {.name = "atime",
+     .ignore = Bit(Tag::kAtime) | Bit(Tag::kMoveA),
+     .reason =
+         "reads served by a page cache above the host do not move its atime"},
+    {.name = "ctime",
+     .ignore = Bit(Tag::kMoveC) | Bit(Tag::kCtime),
+     .reason = "a writeback cache sends time stamps later"},
+    {.name = "mtime",
+     .ignore = Bit(Tag::kMoveM) | Bit(Tag::kMtime),
+     .reason = "a writeback cache sends time stamps later"},
+    {.name = "btime",
+     .ignore = Bit(Tag::kBtime) | Bit(Tag::kMoveB),
+     .reason = "FUSE before protocol 7.39 has no birth time"},
+    {.name = "attrs",
+     .ignore = Bit(Tag::kAttrs),
+     .reason = "the FUSE client of the kernel drops the statx attribute bits"},
+    {.name = "blksize",
+     .ignore = Bit(Tag::kBlksize),
+     .reason = "st_blksize may be the transfer size of the server"},
+    {.name = "dino",
+     .ignore = Bit(Tag::kDino),
+     .reason = "d_ino of a plain readdir may be a number of the server"},
+    {.name = "ino",
+     .ignore = Bit(Tag::kIno) | Bit(Tag::kSame),
+     .reason = "inode numbers made up by the server"},
+    {.name = "statfs",
+     .ignore = Bit(Tag::kStatfs),
+     .reason = "statfs values of a server's own making"},
+    {.name = "pos",
+     .ignore = Bit(Tag::kPos),
+     .reason = "file position after a failed or short call"},
+    {.name = "nlink",
+     .ignore = Bit(Tag::kNlink),
+     .reason = "cached link counts may be stale while a name is removed"},
+    {.name = "no-collapse",
+     .drop = Form<IsCollapse>,
+     .reason =
+         "the FUSE client of the kernel refuses COLLAPSE and INSERT_RANGE"},
+    {.name = "no-whiteout",
+     .drop = Form<IsWhiteout>,
+     .reason = "RENAME_WHITEOUT is refused by older FUSE clients"},
+    {.name = "no-rename2",
+     .drop = Form<IsRenameFlag>,
+     .reason = "servers without rename2 flags"},
+    {.name = "no-tmpfile",
+     .drop = Form<IsTmpfile>,
+     .reason = "O_TMPFILE needs FUSE protocol 7.37"},
+    {.name = "no-direct",
+     .drop = Form<IsDirect>,
+     .on_fs = "btrfs",
+     .reason = "servers without O_DIRECT; on btrfs a direct read moves atime "
+               "only when "
+               "it falls back to the page cache, which depends on writeback"},
+    {.name = "no-iflags",
+     .ignore = Bit(Tag::kFlags),
+     .drop = Form<IsIflags>,
+     .reason = "servers without the inode flag ioctls"},
+    {.name = "no-acl",
+     .drop = Form<IsAcl>,
+     .reason = "servers without POSIX ACLs"},
+    {.name = "no-mmap",
+     .drop = Form<IsMmap>,
+     .reason = "shared mappings are refused on direct I/O files"},
+    {.name = "no-devices",
+     .drop = Form<IsDevice>,
+     .reason = "device nodes cannot be opened on a nodev mount"},
+    {.name = "no-huge",
+     .drop = Form<IsHuge>,
+     .reason = "the largest file offset differs between file systems"},
+    {.name = "no-fallocate",
+     .drop = Form<IsFallocate>,
+     .reason = "servers without fallocate"},
+    {.name = "no-locks",
+     .drop = Form<IsLocks>,
+     .reason = "locks are local to the client"},
 };
-constexpr int kRows = sizeof(kTable) / sizeof(kTable[0]);
+
+std::vector<Quirk> AllRows() {
+  std::vector<Quirk> rows(std::begin(kTable), std::end(kTable));
+  std::span<const Quirk> fuse = FuseQuirks();
+  rows.insert(rows.end(), fuse.begin(), fuse.end());
+  return rows;
+}
+
+// Fields are looked up in the left result, whose inode numbers are places in
+// inos.
+Known Find(const Result& left, const std::vector<uint64_t>& inos,
+           const Memory& memory, const std::string& label) {
+  for (const Field& f : left) {
+    if (f.label != label || f.tag != Tag::kIno) continue;
+    return memory.Inode(inos[static_cast<size_t>(f.num) - 1]);
+  }
+  return Known();
+}
 
 }  // namespace
 
 bool Quirks::Add(const std::string& name) {
-  for (int i = 0; i < kRows; i++) {
-    if (name != kTable[i].name) continue;
-    on_ |= 1ULL << i;
-    ignore_ |= kTable[i].ignore;
-    return true;
+  bool found = false;
+  for (const Quirk& q : AllRows()) {
+    if (name != q.name && (q.group == nullptr || name != q.group)) continue;
+    found = true;
+    if (q.only_fs != nullptr && strstr(q.only_fs, host_.c_str()) == nullptr) {
+      continue;
+    }
+    ignore_ |= q.ignore;
+    cached_ = cached_ || q.cached;
+    on_.push_back(q);
   }
-  return false;
+  return found;
 }
 
 void Quirks::AddForHost(const std::string& dir) {
   struct statfs st;
   if (statfs(dir.c_str(), &st) != 0) return;
-  const char* fs = "other";
-  if (st.f_type == EXT4_SUPER_MAGIC) fs = "ext4";
-  if (st.f_type == XFS_SUPER_MAGIC) fs = "xfs";
-  if (st.f_type == TMPFS_MAGIC) fs = "tmpfs";
+  if (st.f_type == EXT4_SUPER_MAGIC) host_ = "ext4";
+  if (st.f_type == XFS_SUPER_MAGIC) host_ = "xfs";
+  if (st.f_type == TMPFS_MAGIC) host_ = "tmpfs";
   if (st.f_type == static_cast<decltype(st.f_type)>(BTRFS_SUPER_MAGIC)) {
-    fs = "btrfs";
+    host_ = "btrfs";
   }
-  for (const Quirk& q : kTable) {
-    if (q.on_fs != nullptr && strstr(q.on_fs, fs) != nullptr) Add(q.name);
+  for (const Quirk& q : AllRows()) {
+    if (q.on_fs != nullptr && strstr(q.on_fs, host_.c_str()) != nullptr)
+      Add(q.name);
   }
 }
 
-bool Quirks::Drops(const Op& op) const {
-  for (int i = 0; i < kRows; i++) {
-    if (((on_ >> i) & 1) && kTable[i].drop != nullptr && kTable[i].drop(op)) {
-      return true;
-    }
-  }
-  return false;
+bool Quirks::Drops(const Op& op, uint32_t open_flags) const {
+  const Planned planned = {op, open_flags, cached_};
+  return std::any_of(on_.begin(), on_.end(), [&](const Quirk& q) {
+    return q.drop != nullptr && q.drop(planned);
+  });
+}
+
+bool Quirks::NeedsPast() const {
+  return std::any_of(on_.begin(), on_.end(),
+                     [](const Quirk& q) { return q.excuse != nullptr; });
+}
+
+void Quirks::Excuse(const Op* op, const Result& left,
+                    const std::vector<uint64_t>& inos, const Memory& memory,
+                    std::vector<DiffRow>* rows) const {
+  std::erase_if(*rows, [&](const DiffRow& row) {
+    const Known known = op != nullptr ? memory.Object(row.label)
+                                      : Find(left, inos, memory, row.label);
+    const bool cached =
+        S_ISREG(known.mode) && (cached_ || (known.past & kWasSetId) != 0);
+    const Seen seen = {op, known.mode, known.past, memory.AnyObject(), cached};
+    return std::any_of(on_.begin(), on_.end(), [&](const Quirk& q) {
+      return q.excuse != nullptr && q.excuse(seen, row);
+    });
+  });
 }
 
 void Quirks::PrintTable() {
-  for (const Quirk& q : kTable) {
+  const char* group = "";
+  for (const Quirk& q : AllRows()) {
+    if (q.group != nullptr && strcmp(q.group, group) != 0) {
+      group = q.group;
+      printf("%s:\n", group);
+    }
     printf("  %-13s %s%s%s%s\n", q.name, q.reason,
            q.on_fs != nullptr ? " (always on: " : "",
            q.on_fs != nullptr ? q.on_fs : "", q.on_fs != nullptr ? ")" : "");

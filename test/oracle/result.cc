@@ -79,15 +79,17 @@ bool Unpack(const std::string& in, Result* r) {
   return true;
 }
 
-void Canonicalize(Result* r) {
-  std::vector<int64_t> seen;
+std::vector<uint64_t> Canonicalize(Result* r) {
+  std::vector<uint64_t> seen;
   for (Field& f : *r) {
     if (f.tag != Tag::kIno) continue;
     size_t i = 0;
-    while (i < seen.size() && seen[i] != f.num) i++;
-    if (i == seen.size()) seen.push_back(f.num);
+    const auto ino = static_cast<uint64_t>(f.num);
+    while (i < seen.size() && seen[i] != ino) i++;
+    if (i == seen.size()) seen.push_back(ino);
     f.num = static_cast<int64_t>(i) + 1;
   }
+  return seen;
 }
 
 std::string ErrnoText(int64_t ret) {

@@ -72,6 +72,8 @@ struct Field {
 // and is never compared by value.
 struct RawTimes {
   uint64_t ino;
+  uint64_t mode;
+  uint64_t attributes;
   int64_t t[4][2];  // atime, mtime, ctime, btime
 };
 
@@ -80,9 +82,9 @@ using Result = std::vector<Field>;
 void Pack(const Result& r, std::string* out);
 bool Unpack(const std::string& in, Result* r);
 
-// Replaces inode numbers by the order of their first appearance, which keeps
-// only the equality structure.
-void Canonicalize(Result* r);
+// Replaces inode numbers by the order of their first appearance, counted from
+// 1, which keeps only the equality structure. Returns them in that order.
+std::vector<uint64_t> Canonicalize(Result* r);
 
 struct DiffRow {
   Tag tag;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "memory.h"
 #include "op.h"
 #include "quirks.h"
 #include "result.h"
@@ -41,12 +42,15 @@ class Session {
 
   bool Both(int ident, Request request, const Op& op, Result out[2],
             Difference* diff);
-  bool CompareAll(Result out[2], const char* where, Difference* diff);
+  // op is null for the whole tree.
+  bool CompareAll(const Op* op, Result out[2], const char* where,
+                  Difference* diff);
   static void CompareTimes(const Result before[2], const Result after[2],
                            Result rel[2]);
   bool WalkBoth(Difference* diff);
 
   Quirks quirks_;
+  Memory memory_;
   Worker workers_[2][kIdents];
   Worker host_;
   bool has_host_ = false;

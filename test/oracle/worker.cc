@@ -64,6 +64,9 @@ void Serve(Exec* exec) {
       case Request::kBefore:
         exec->Before(m.op, &result);
         break;
+      case Request::kPeek:
+        exec->Peek(m.op, &result);
+        break;
       case Request::kWalk:
         exec->Walk(&result);
         break;

@@ -15,6 +15,7 @@ namespace oracle {
 enum class Request : char {
   kRun = 'r',
   kBefore = 'b',
+  kPeek = 'p',
   kWalk = 'w',
   kSlots = 's',
   kReset = 'z',
