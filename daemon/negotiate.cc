@@ -36,8 +36,6 @@ InitFlags Wanted(const Options& options, const HostFacts& facts) {
            init::kSetxattrExt,
            init::kAbortError,
            init::kMaxPages,
-           // A link's target never changes as long as its inode lives.
-           init::kCacheSymlinks,
            init::kInitExt,
            init::kSecurityCtx,
            init::kCreateSuppGroup,
@@ -49,6 +47,9 @@ InitFlags Wanted(const Options& options, const HostFacts& facts) {
     want.Add(init::kPosixLocks).Add(init::kFlockLocks);
   }
   if (options.cache != Cache::kAlways) want.Add(init::kAutoInvalData);
+  // A link's target never changes as long as its inode lives, but readlink(2)
+  // moves its atime.
+  if (options.cache != Cache::kNone) want.Add(init::kCacheSymlinks);
   // Handles of the mount are the only way to hand a forged nodeid in.
   want.Add(options.exported == Switch::kOn ? init::kExportSupport
                                            : init::kNoExportSupport);

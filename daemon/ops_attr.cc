@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "daemon/ops.h"
+#include "daemon/xattr_at.h"
 
 namespace handlefs {
 namespace {
@@ -96,11 +97,14 @@ Status Ops::SetSize(const Req<Opcode::kSetattr>& request, BorrowedFd path) {
     ASSIGN_OR_RETURN(FilePtr file, FileOf(Fh{in.fh}, request.node(), O_RDWR));
     return Check(ftruncate(file->fd.get(), size));
   }
-  // truncate(2) by name needs a writable file; a device or directory fails in
-  // Open as it should.
-  ASSIGN_OR_RETURN(Nodes::Opened opened,
-                   nodes_.Open(request.node(), O_WRONLY | O_NONBLOCK));
-  return Check(ftruncate(opened.fd.get(), size));
+  // By name here too: tmpfs moves the times of a file whose size does not
+  // change for ftruncate(2) only.
+  ASSIGN_OR_RETURN(struct statx stx, StatFd(path, STATX_TYPE));
+  if (S_ISDIR(stx.stx_mode)) return Errno(EISDIR);
+  if (!S_ISREG(stx.stx_mode)) return Errno(EINVAL);
+  char name[32];
+  std::snprintf(name, sizeof(name), "/proc/self/fd/%d", path.get());
+  return Check(truncate(name, size));
 }
 
 Status Ops::SetOwnerModeTimes(const Req<Opcode::kSetattr>& request,
@@ -126,19 +130,32 @@ Status Ops::SetOwnerModeTimes(const Req<Opcode::kSetattr>& request,
   return Ok();
 }
 
-void Ops::ClearSetId(const abi::InHeader& caller, BorrowedFd path) {
-  auto stx = StatFd(path, kBasic);
-  if (!stx.ok() || !S_ISREG(stx->stx_mode)) return;
-  mode_t mode = stx->stx_mode & 07777;
-  mode_t kept = mode & ~static_cast<mode_t>(S_ISUID);
-  // Without group execution S_ISGID is a mark of mandatory locks; it goes only
-  // for callers outside the group.
-  if ((mode & S_IXGRP) != 0 ||
-      ((mode & S_ISGID) != 0 &&
-       !CallerIsInGroup(CallerOf(caller), stx->stx_gid))) {
-    kept &= ~static_cast<mode_t>(S_ISGID);
+// A SETATTR that changes nothing has two senders (Linux 6.18): chown(-1, -1),
+// which moves ctime and takes set-id bits and capabilities away; and, with
+// KILLPRIV_V2, the announcement of a write to a file with such. The write
+// itself may pass the server by, so this is where the bits go.
+Status Ops::SetNothing(const abi::InHeader& caller, BorrowedFd path) {
+  ASSIGN_OR_RETURN(struct statx stx, StatFd(path, kBasic));
+  const mode_t mode = stx.stx_mode & 07777;
+  if (S_ISREG(stx.stx_mode) && (mode & (S_ISUID | S_ISGID)) != 0) {
+    if (caller.uid == 0) {
+      // Root's writes keep the bits; one is announced for capabilities alone.
+      if (GetXattrAt(nodes_.proc_fds(), path, "security.capability", {}).ok()) {
+        return Ok();
+      }
+    } else {
+      mode_t kept = mode & ~static_cast<mode_t>(S_ISUID);
+      // Without group execution S_ISGID is a mark of mandatory locks; it goes
+      // only for callers outside the group.
+      if ((mode & S_IXGRP) != 0 ||
+          !CallerIsInGroup(CallerOf(caller), stx.stx_gid)) {
+        kept &= ~static_cast<mode_t>(S_ISGID);
+      }
+      if (kept != mode) RETURN_IF_ERROR(ChmodFd(path, kept));
+    }
   }
-  if (kept != mode) (void)ChmodFd(path, kept).ok();
+  constexpr uid_t kSame = static_cast<uid_t>(-1);
+  return Check(fchownat(path.get(), "", kSame, kSame, AT_EMPTY_PATH));
 }
 
 Result<abi::AttrOut> Ops::Setattr(OpContext,
@@ -148,12 +165,8 @@ Result<abi::AttrOut> Ops::Setattr(OpContext,
   constexpr uint32_t kChanges = fattr::kMode | fattr::kUid | fattr::kGid |
                                 fattr::kSize | fattr::kAtime | fattr::kMtime |
                                 fattr::kCtime;
-  if ((valid & kChanges) == 0 && request.header.uid != 0 &&
-      backings_.IsOpen(request.node())) {
-    // Before a user writes to a set-id file the kernel (KILLPRIV_V2, 6.18)
-    // sends a SETATTR that changes nothing. The write itself passes the server
-    // by, so this is where the bits go.
-    ClearSetId(request.header, *path);
+  if ((valid & kChanges) == 0) {
+    RETURN_IF_ERROR(SetNothing(request.header, *path));
   }
   if ((valid & fattr::kSize) != 0) {
     RETURN_IF_ERROR(SetSize(request, *path));

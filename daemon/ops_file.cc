@@ -26,8 +26,9 @@ Backings::Access AccessOf(int flags) {
 }
 
 // Each WRITE says by itself whether it appends (the client may change that with
-// fcntl, and pages of a mapping never do), so the host's file must not. It was
-// opened with the flag because an append-only inode demands it; that keeps it.
+// fcntl, and pages of a mapping never do), so the host's file must not; nor
+// does copy_file_range take a file that appends. It was opened with the flag
+// because an append-only inode demands it; that keeps it.
 void StopAppending(BorrowedFd fd, int& flags) {
   if ((flags & O_APPEND) == 0) return;
   int without = flags & ~O_APPEND;
@@ -62,6 +63,7 @@ Result<Ops::FilePtr> Ops::FileOf(Fh fh, NodeId node, uint32_t open_flags) {
 
 Result<abi::OpenOut> Ops::Opened(NodeId node, UniqueFd fd, int flags,
                                  uint32_t mode) {
+  StopAppending(fd, flags);
   auto file = std::make_shared<OpenFile>();
   file->fd = std::move(fd);
   file->flags = flags;
@@ -75,7 +77,6 @@ Result<abi::OpenOut> Ops::Opened(NodeId node, UniqueFd fd, int flags,
   file->backing = backings_.Open(node, file->fd, wish, AccessOf(flags));
   abi::OpenOut out{};
   out.backing_id = Raw(file->backing);
-  if (file->backing == kNoBacking) StopAppending(file->fd, file->flags);
   if (file->backing != kNoBacking) {
     out.open_flags |= fopen::kPassthrough;
   } else if (policy_.keep_cache) {

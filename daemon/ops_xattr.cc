@@ -1,3 +1,6 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string_view>
@@ -9,6 +12,14 @@ namespace handlefs {
 namespace {
 
 using namespace proto;  // NOLINT: the names of flags
+
+Result<struct statx> StatOf(BorrowedFd fd) {
+  struct statx stx;
+  if (statx(fd.get(), "", AT_EMPTY_PATH, STATX_GID, &stx) != 0) {
+    return LastErrno();
+  }
+  return stx;
+}
 
 // Takes the names out that a caller without CAP_SYS_ADMIN does not see on the
 // host. The kernel passes lists on as they are. Returns the new size.
@@ -79,7 +90,20 @@ Status Ops::Listxattr(OpContext, const Req<Opcode::kListxattr>& request,
 
 Status Ops::Removexattr(OpContext, const Req<Opcode::kRemovexattr>& request) {
   ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
-  return RemoveXattrAt(nodes_.proc_fds(), *fd, request.text.c_str());
+  const char* name = request.text.c_str();
+  if (request.header.uid != 0 &&
+      request.text.view() == "system.posix_acl_access") {
+    // What the kernel says of SETXATTR by a flag and of this not at all: tmpfs
+    // takes the setgid bit away here too.
+    ASSIGN_OR_RETURN(struct statx stx, StatOf(*fd));
+    if (!CallerIsInGroup(CallerOf(request.header), stx.stx_gid)) {
+      AsCaller caller(0, request.header.gid, std::nullopt);
+      SetIdScope set_id(SetIdScope::Bits::kClear, *fd,
+                        CallerOf(request.header));
+      return RemoveXattrAt(nodes_.proc_fds(), *fd, name);
+    }
+  }
+  return RemoveXattrAt(nodes_.proc_fds(), *fd, name);
 }
 
 }  // namespace handlefs
