@@ -27,9 +27,11 @@ void RunOn(FsKind kind, const TreeModel::Options& options) {
 TEST_CASE("Nodes: packed file systems", "[mounted][nodes][random]") {
   for (FsKind kind :
        {FsKind::kExt4, FsKind::kXfs, FsKind::kBtrfs, FsKind::kTmpfs}) {
-    TreeModel::Options options = Base(1);
-    options.config.identity = Identity::kHandle;
-    RunOn(kind, options);
+    for (uint64_t seed : {11, 12, 13}) {
+      TreeModel::Options options = Base(seed);
+      options.config.identity = Identity::kHandle;
+      RunOn(kind, options);
+    }
   }
 }
 
@@ -37,6 +39,7 @@ TEST_CASE("Nodes: no export, file system's own top",
           "[mounted][nodes][random]") {
   MountedFs fs(FsKind::kExt4);
   TreeModel::Options options = Base(2);
+  options.config.exported = Nodes::Export::kOff;
   TreeModel model(fs.path(), options);
   model.Run();
 }

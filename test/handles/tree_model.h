@@ -30,7 +30,7 @@ class TreeModel {
   struct Options {
     Nodes::Config config;
     uint64_t seed = 1;
-    int steps = 2000;
+    int steps = 3000;
     // Ids are the same over restarts, and differ for all files that ever were.
     bool stable_ids = true;
     // Nodes are found by their one known name, which must not change behind
