@@ -15,12 +15,12 @@ BackingId Backings::Open(NodeId node, BorrowedFd fd, Wish wish, Access access) {
       last_refusal_.store(id.error().value());
     }
   }
+  if (access == Access::kWrite) ++state.writers;
   if (state.id == kNoBacking) {
     ++state.server;
     return kNoBacking;
   }
   ++state.passthrough;
-  if (access == Access::kWrite) ++state.writers;
   return state.id;
 }
 
@@ -29,11 +29,11 @@ void Backings::Release(NodeId node, BackingId id, Access access) {
   auto it = nodes_.find(Raw(node));
   if (it == nodes_.end()) return;
   State& state = it->second;
+  if (access == Access::kWrite && state.writers > 0) --state.writers;
   if (id == kNoBacking) {
     if (state.server > 0) --state.server;
   } else {
     if (state.passthrough > 0) --state.passthrough;
-    if (access == Access::kWrite && state.writers > 0) --state.writers;
     if (state.passthrough == 0) {
       (void)connection_->CloseBacking(state.id).ok();
       state.id = kNoBacking;
@@ -43,18 +43,18 @@ void Backings::Release(NodeId node, BackingId id, Access access) {
   if (state.passthrough == 0 && state.server == 0) nodes_.erase(it);
 }
 
-bool Backings::IsOpen(NodeId node) {
-  if (with_id_.load(std::memory_order_relaxed) == 0) return false;
+bool Backings::HasWriters(NodeId node) {
   absl::MutexLock lock(&mutex_);
   auto it = nodes_.find(Raw(node));
-  return it != nodes_.end() && it->second.passthrough > 0;
+  return it != nodes_.end() && it->second.writers > 0;
 }
 
 bool Backings::IsWritten(NodeId node) {
   if (with_id_.load(std::memory_order_relaxed) == 0) return false;
   absl::MutexLock lock(&mutex_);
   auto it = nodes_.find(Raw(node));
-  return it != nodes_.end() && it->second.writers > 0;
+  return it != nodes_.end() && it->second.passthrough > 0 &&
+         it->second.writers > 0;
 }
 
 }  // namespace handlefs

@@ -28,7 +28,8 @@ class Backings {
   // to the server.
   BackingId Open(NodeId node, BorrowedFd fd, Wish wish, Access access);
   void Release(NodeId node, BackingId id, Access access);
-  bool IsOpen(NodeId node);
+  // Open for writing in either way.
+  bool HasWriters(NodeId node);
   // Open in passthrough for writing: its times and size move unseen.
   bool IsWritten(NodeId node);
   // Errno of the last refusal by the kernel; 0 if there was none.
@@ -38,8 +39,8 @@ class Backings {
   struct State {
     BackingId id = kNoBacking;
     uint32_t passthrough = 0;
-    uint32_t writers = 0;  // of the passthrough opens
     uint32_t server = 0;
+    uint32_t writers = 0;  // of all opens
   };
   io::Connection* const connection_;
   std::atomic<int> last_refusal_{0};

@@ -147,7 +147,7 @@ class Ops {
   Status SetSize(const Req<Opcode::kSetattr>& request, BorrowedFd path);
   Status SetOwnerModeTimes(const Req<Opcode::kSetattr>& request,
                            BorrowedFd path);
-  Status SetNothing(const abi::InHeader& caller, BorrowedFd path);
+  Status SetNothing(const Req<Opcode::kSetattr>& request, BorrowedFd path);
   Result<uint64_t> Copy(OpContext context, const abi::InHeader& caller,
                         const abi::CopyFileRangeIn& in, uint64_t limit);
   Status SetLock(const abi::InHeader& header, const abi::LkIn& in,

@@ -8,7 +8,6 @@
 #include <cstdio>
 
 #include "daemon/ops.h"
-#include "daemon/xattr_at.h"
 
 namespace handlefs {
 namespace {
@@ -131,27 +130,33 @@ Status Ops::SetOwnerModeTimes(const Req<Opcode::kSetattr>& request,
 }
 
 // A SETATTR that changes nothing has two senders (Linux 6.18): chown(-1, -1),
-// which moves ctime and takes set-id bits and capabilities away; and, with
-// KILLPRIV_V2, the announcement of a write to a file with such. The write
-// itself may pass the server by, so this is where the bits go.
-Status Ops::SetNothing(const abi::InHeader& caller, BorrowedFd path) {
+// and, with KILLPRIV_V2, the announcement of a write to a file with set-id bits
+// or, after a REMOVEXATTR, with capabilities. The write itself may pass the
+// server by, so this is where the bits go. Only a file that is open for writing
+// is written to.
+Status Ops::SetNothing(const Req<Opcode::kSetattr>& request, BorrowedFd path) {
+  const uint32_t uid = request.header.uid;
   ASSIGN_OR_RETURN(struct statx stx, StatFd(path, kBasic));
   const mode_t mode = stx.stx_mode & 07777;
   if (S_ISREG(stx.stx_mode) && (mode & (S_ISUID | S_ISGID)) != 0) {
-    if (caller.uid == 0) {
-      // Root's writes keep the bits; one is announced for capabilities alone.
-      if (GetXattrAt(nodes_.proc_fds(), path, "security.capability", {}).ok()) {
-        return Ok();
-      }
-    } else {
+    const bool may_write = backings_.HasWriters(request.node());
+    // Root's writes keep the bits; times move as with any write.
+    if (uid == 0 && may_write) return ChmodFd(path, mode);
+    if (uid != 0) {
+      // The host takes the bits away as a change of mode, which needs the
+      // owner.
+      if (!may_write && uid != stx.stx_uid) return Errno(EPERM);
       mode_t kept = mode & ~static_cast<mode_t>(S_ISUID);
       // Without group execution S_ISGID is a mark of mandatory locks; it goes
       // only for callers outside the group.
       if ((mode & S_IXGRP) != 0 ||
-          !CallerIsInGroup(CallerOf(caller), stx.stx_gid)) {
+          !CallerIsInGroup(CallerOf(request.header), stx.stx_gid)) {
         kept &= ~static_cast<mode_t>(S_ISGID);
       }
-      if (kept != mode) RETURN_IF_ERROR(ChmodFd(path, kept));
+      if (kept == mode) return ChmodFd(path, mode);
+      // The host makes a change of mode of it, which needs the owner.
+      if (!may_write && uid != stx.stx_uid) return Errno(EPERM);
+      RETURN_IF_ERROR(ChmodFd(path, kept));
     }
   }
   constexpr uid_t kSame = static_cast<uid_t>(-1);
@@ -166,7 +171,7 @@ Result<abi::AttrOut> Ops::Setattr(OpContext,
                                 fattr::kSize | fattr::kAtime | fattr::kMtime |
                                 fattr::kCtime;
   if ((valid & kChanges) == 0) {
-    RETURN_IF_ERROR(SetNothing(request.header, *path));
+    RETURN_IF_ERROR(SetNothing(request, *path));
   }
   if ((valid & fattr::kSize) != 0) {
     RETURN_IF_ERROR(SetSize(request, *path));

@@ -229,7 +229,12 @@ def contrast(left, right):
     if kind in (list, tuple) and type(right) is kind and len(left) == len(right):
         parts = [f"[{i}] {contrast(a, b)}" for i, (a, b) in enumerate(zip(left, right)) if a != b]
         return "; ".join(parts[:4])
-    return f"host {left!r} mount {right!r}"
+    return f"host {brief(left)} mount {brief(right)}"
+
+
+def brief(value):
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:150]}... ({len(text)} characters)"
 
 
 class Context:
