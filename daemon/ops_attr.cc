@@ -143,9 +143,6 @@ Status Ops::SetNothing(const Req<Opcode::kSetattr>& request, BorrowedFd path) {
     // Root's writes keep the bits; times move as with any write.
     if (uid == 0 && may_write) return ChmodFd(path, mode);
     if (uid != 0) {
-      // The host takes the bits away as a change of mode, which needs the
-      // owner.
-      if (!may_write && uid != stx.stx_uid) return Errno(EPERM);
       mode_t kept = mode & ~static_cast<mode_t>(S_ISUID);
       // Without group execution S_ISGID is a mark of mandatory locks; it goes
       // only for callers outside the group.
