@@ -69,7 +69,7 @@ bool IsMappedHole(const Seen& seen, const DiffRow& row) {
 const Quirk kTable[] = {
     {.name = "blocks",
      .ignore = Bit(Tag::kBlocks),
-     .on_fs = "ext4 xfs btrfs",
+     .on_fs = "ext4 xfs btrfs overlay",
      .reason = "delayed allocation decides st_blocks at writeback"},
     {.name = "mapped-holes",
      .excuse = IsMappedHole,
@@ -198,6 +198,7 @@ void Quirks::AddForHost(const std::string& dir) {
   struct statfs st;
   if (statfs(dir.c_str(), &st) != 0) return;
   if (st.f_type == EXT4_SUPER_MAGIC) host_ = "ext4";
+  if (st.f_type == OVERLAYFS_SUPER_MAGIC) host_ = "overlay";
   if (st.f_type == XFS_SUPER_MAGIC) host_ = "xfs";
   if (st.f_type == TMPFS_MAGIC) host_ = "tmpfs";
   if (st.f_type == static_cast<decltype(st.f_type)>(BTRFS_SUPER_MAGIC)) {
