@@ -17,8 +17,6 @@ namespace {
 constexpr uint32_t kCapability = 5;  // its place among the xattr names
 
 constexpr char kAnyMount[] = "fuse";
-constexpr char kNoPassthrough[] = "fuse-no-passthrough";
-constexpr char kCached[] = "fuse-cached";
 
 // "fuse_file_fallocate" refuses the two modes before it asks the server.
 bool IsCollapse(const Planned& planned) {
@@ -90,10 +88,11 @@ bool IsMappedStore(const Seen& seen, const DiffRow& row) {
   return row.tag == Tag::kMtime && row.right == "recent";
 }
 
-// With passthrough the backing file keeps the flags of its open.
-bool ChangesAppend(const Planned& planned) {
-  return !planned.cached && planned.op.kind == Kind::kSetfl &&
-         ((planned.op.flags ^ planned.open_flags) & O_APPEND) != 0;
+// The backing file was opened with the flag and keeps it. Setting it later
+// works.
+bool StopsAppending(const Planned& planned) {
+  return planned.op.kind == Kind::kSetfl &&
+         (planned.open_flags & ~planned.op.flags & O_APPEND) != 0;
 }
 
 // The server's write takes file capabilities away, which a store does not.
@@ -155,10 +154,6 @@ const Quirk kTable[] = {
      .only_fs = "ext4 xfs overlay",
      .reason = "lseek and sendfile take offsets beyond the largest file of the "
                "host"},
-    {.name = "setfl-append",
-     .group = kAnyMount,
-     .drop = ChangesAppend,
-     .reason = "F_SETFL cannot change O_APPEND of a passthrough file"},
     {.name = "vain-fallocate",
      .group = kAnyMount,
      .drop = IsVainFallocate,
@@ -172,11 +167,6 @@ const Quirk kTable[] = {
      .only_fs = "overlay",
      .reason = "the size of a list of xattr names does not count the names "
                "which are hidden from users"},
-    {.name = "link-atime",
-     .group = kAnyMount,
-     .excuse = IsLinkAtime,
-     .reason = "the kernel keeps the targets of symbolic links: following one "
-               "does not move its atime"},
     {.name = "cached-atime",
      .group = kAnyMount,
      .excuse = IsLateAtime,
@@ -196,13 +186,23 @@ const Quirk kTable[] = {
      .group = kAnyMount,
      .excuse = IsMappedCapability,
      .reason = "mmap stores remove security.capability: of the same files"},
+    {.name = "setfl-append",
+     .group = "passthrough=on",
+     .drop = StopsAppending,
+     .reason = "F_SETFL does not take O_APPEND away from a file opened with "
+               "it"},
     {.name = "cached",
-     .group = kNoPassthrough,
+     .group = "passthrough=off",
      .cached = true,
      .reason = "there is no passthrough: what the rows above say of set-id "
                "files holds for every file"},
+    {.name = "link-atime",
+     .group = "cache=auto cache=always",
+     .excuse = IsLinkAtime,
+     .reason = "the kernel keeps the targets of symbolic links: following one "
+               "does not move its atime"},
     {.name = "dir-atime",
-     .group = kCached,
+     .group = "cache=always",
      .excuse = IsDirAtime,
      .reason = "listings from the mount's cache do not move atime of the "
                "directory"},
