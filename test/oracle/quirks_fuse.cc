@@ -4,8 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <cstring>
 #include <string>
 
 #include "quirks.h"
@@ -18,7 +16,7 @@ constexpr uint32_t kCapability = 5;  // its place among the xattr names
 
 constexpr char kAnyMount[] = "fuse";
 
-// "fuse_file_fallocate" refuses the two modes before it asks the server.
+// The client refuses the two modes before it asks the server.
 bool IsCollapse(const Planned& planned) {
   return planned.op.kind == Kind::kFallocate &&
          (planned.op.flags & (8 | 32)) != 0;
@@ -88,8 +86,8 @@ bool IsMappedStore(const Seen& seen, const DiffRow& row) {
   return row.tag == Tag::kMtime && row.right == "recent";
 }
 
-// The backing file was opened with the flag and keeps it. Setting it later
-// works.
+// The kernel opens a backing file of its own with the client's flags, which
+// keeps them. A flag set later goes along with each write.
 bool StopsAppending(const Planned& planned) {
   return planned.op.kind == Kind::kSetfl &&
          (planned.open_flags & ~planned.op.flags & O_APPEND) != 0;
