@@ -68,6 +68,15 @@ bool IsMappedHole(const Seen& seen, const DiffRow& row) {
          (seen.past & kWasMapped) != 0;
 }
 
+bool IsTrustedName(const Seen& seen, const DiffRow& row) {
+  if (seen.op == nullptr || seen.op->ident == 0) return false;
+  if (row.tag == Tag::kXattrs || row.tag == Tag::kXattr) {
+    return row.left.find("trusted.") != std::string::npos &&
+           row.right.find("trusted.") == std::string::npos;
+  }
+  return row.tag == Tag::kRet && seen.op->kind == Kind::kListxattr;
+}
+
 const Quirk kTable[] = {
     {.name = "blocks",
      .ignore = Bit(Tag::kBlocks),
@@ -81,6 +90,11 @@ const Quirk kTable[] = {
     {.name = "seekhole",
      .ignore = Bit(Tag::kSeekHole),
      .reason = "what counts as a hole depends on which pages are cached"},
+    {.name = "trusted-names",
+     .excuse = IsTrustedName,
+     .only_fs = "btrfs",
+     .reason = "servers which hide the names of trusted.* xattrs from users; "
+               "of all host file systems only btrfs shows them"},
     {.name = "dirsize",
      .ignore = Bit(Tag::kDirSize),
      .reason = "st_size of a directory is private to the file system"},

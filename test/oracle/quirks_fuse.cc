@@ -93,6 +93,20 @@ bool StopsAppending(const Planned& planned) {
          (planned.open_flags & ~planned.op.flags & O_APPEND) != 0;
 }
 
+// The flag of the open is the one which counts on the host.
+bool ChangesNoatime(const Planned& planned) {
+  return planned.op.kind == Kind::kSetfl &&
+         ((planned.open_flags ^ planned.op.flags) & O_NOATIME) != 0;
+}
+
+// At the end of a directory of btrfs, read(2) stumbles over the position first.
+// The position of a mount is that of the last entry.
+bool IsDirEnd(const Seen& seen, const DiffRow& row) {
+  return seen.op != nullptr && seen.op->kind >= Kind::kRead &&
+         seen.op->kind <= Kind::kReadv && row.tag == Tag::kRet &&
+         row.left == "EINVAL" && row.right == "EISDIR";
+}
+
 // The server's write takes file capabilities away, which a store does not.
 bool IsMappedCapability(const Seen& seen, const DiffRow& row) {
   if (!seen.cached || (seen.past & kWasMapped) == 0) return false;
@@ -152,6 +166,15 @@ const Quirk kTable[] = {
      .only_fs = "ext4 xfs overlay",
      .reason = "lseek and sendfile take offsets beyond the largest file of the "
                "host"},
+    {.name = "setfl-noatime",
+     .group = kAnyMount,
+     .drop = ChangesNoatime,
+     .reason = "F_SETFL does not change O_NOATIME for reads on the host"},
+    {.name = "dir-end",
+     .group = kAnyMount,
+     .excuse = IsDirEnd,
+     .only_fs = "btrfs",
+     .reason = "read(2) at the end of a directory is EISDIR, not EINVAL"},
     {.name = "vain-fallocate",
      .group = kAnyMount,
      .drop = IsVainFallocate,
