@@ -67,13 +67,16 @@ absl::Status Number(uint32_t& out, std::string_view value, uint32_t least,
       std::from_chars(value.data(), value.data() + value.size(), number);
   std::string_view unit(end,
                         static_cast<size_t>(value.data() + value.size() - end));
+  int shift = 0;
   if (unit == "k" || unit == "K") {
-    number <<= 10;
+    shift = 10;
   } else if (unit == "m" || unit == "M") {
-    number <<= 20;
+    shift = 20;
   } else if (!unit.empty()) {
     error = std::errc::invalid_argument;
   }
+  // Compared before it is shifted, too: bits may leave at the top.
+  if (number <= most) number <<= shift;
   if (error != std::errc() || number < least || number > most) {
     return Bad(absl::StrCat("'", Str(value), "' is not a number from ", least,
                             " to ", most));
