@@ -83,14 +83,24 @@ absl::StatusOr<HashKey> LoadKey(const std::string& given, BorrowedFd source) {
     (void)mkdir(kDirectory, 0700);
     path = absl::StrCat(kDirectory, "/", NameOf(source), ".key");
   }
-  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  UniqueFd fd(
+      open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd && errno == ENOENT) return Make(path);
   struct stat st;
   if (!fd || fstat(fd.get(), &st) != 0) {
     return absl::ErrnoToStatus(errno,
                                absl::StrCat("cannot open the key ", path));
   }
-  if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0) {
+  if (!S_ISREG(st.st_mode)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the key ", path, " is no regular file"));
+  }
+  if (st.st_uid != geteuid()) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("the key ", path, " belongs to user ", st.st_uid,
+                     "; chown it to the user of the server"));
+  }
+  if ((st.st_mode & 077) != 0) {
     return absl::PermissionDeniedError(absl::StrCat(
         "the key ", path, " can be read by others; chmod 600 ", path));
   }
