@@ -1,0 +1,164 @@
+// The server's own messages.
+#include "daemon/log.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "io/base/fd.h"
+#include "temporary.h"
+
+namespace handlefs::test {
+namespace {
+
+// stderr goes to a file meanwhile.
+class CapturedStderr {
+ public:
+  CapturedStderr() : path_(directory_ / "stderr") {
+    UniqueFd file(open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600));
+    dup2(file.get(), STDERR_FILENO);
+  }
+  ~CapturedStderr() {
+    unsetenv("JOURNAL_STREAM");
+    dup2(saved_.get(), STDERR_FILENO);
+    (void)SetLog("stderr", LogLevel::kInfo);
+  }
+  std::string Text() const { return ReadAll(path_); }
+  // As systemd does it for a service whose stderr is the journal.
+  void PretendJournal() {
+    struct stat st;
+    fstat(STDERR_FILENO, &st);
+    std::ostringstream value;
+    value << st.st_dev << ':' << st.st_ino;
+    setenv("JOURNAL_STREAM", value.str().c_str(), 1);
+  }
+
+ private:
+  Temporary directory_;
+  std::string path_;
+  UniqueFd saved_{fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)};
+};
+
+void OneOfEach() {
+  Log(LogLevel::kError, "e");
+  Log(LogLevel::kWarning, "w");
+  Log(LogLevel::kInfo, "i");
+  Log(LogLevel::kDebug, "d");
+}
+
+TEST_CASE("levels", "[log]") {
+  CapturedStderr captured;
+  const std::string error = "handlefs: error: e\n";
+  const std::string warning = "handlefs: warning: w\n";
+  const std::string info = "handlefs: i\n";
+  const std::string debug = "handlefs: d\n";
+  std::string expected;
+  SECTION("error") {
+    CHECK(SetLog("stderr", LogLevel::kError).ok());
+    expected = error;
+  }
+  SECTION("warning") {
+    CHECK(SetLog("stderr", LogLevel::kWarning).ok());
+    expected = error + warning;
+  }
+  SECTION("info") {
+    CHECK(SetLog("stderr", LogLevel::kInfo).ok());
+    expected = error + warning + info;
+  }
+  SECTION("debug") {
+    CHECK(SetLog("stderr", LogLevel::kDebug).ok());
+    expected = error + warning + info + debug;
+  }
+  OneOfEach();
+  CHECK(captured.Text() == expected);
+}
+
+TEST_CASE("lines for the journal carry priorities", "[log]") {
+  CapturedStderr captured;
+  SECTION("if stderr is the journal") {
+    captured.PretendJournal();
+    CHECK(SetLog("stderr", LogLevel::kDebug).ok());
+    OneOfEach();
+    CHECK(captured.Text() ==
+          "<3>handlefs: error: e\n<4>handlefs: warning: w\n"
+          "<6>handlefs: i\n<7>handlefs: d\n");
+  }
+  SECTION("not if it is another stream") {
+    setenv("JOURNAL_STREAM", "1:1", 1);
+    CHECK(SetLog("stderr", LogLevel::kInfo).ok());
+    Log(LogLevel::kInfo, "i");
+    CHECK(captured.Text() == "handlefs: i\n");
+  }
+}
+
+TEST_CASE("a log file is appended to", "[log]") {
+  CapturedStderr captured;
+  Temporary directory;
+  std::string path = directory / "log";
+  umask(022);
+  CHECK(SetLog(path, LogLevel::kInfo).ok());
+  Log(LogLevel::kInfo, "first");
+  struct stat st;
+  REQUIRE(stat(path.c_str(), &st) == 0);
+  CHECK((st.st_mode & 07777) == 0644);
+  CHECK(SetLog(path, LogLevel::kInfo).ok());
+  Log(LogLevel::kInfo, "second");
+  CHECK(ReadAll(path) == "handlefs: first\nhandlefs: second\n");
+  CHECK(captured.Text().empty());
+}
+
+TEST_CASE("a log file that cannot be opened is told", "[log]") {
+  CapturedStderr captured;
+  Temporary directory;
+  std::string path = directory / GENERATE(as<std::string>{}, "none/log", ".");
+  CHECK(SetLog("stderr", LogLevel::kInfo).ok());
+  absl::Status status = SetLog(path, LogLevel::kInfo);
+  REQUIRE_FALSE(status.ok());
+  CHECK(std::string(status.message()).find(path) != std::string::npos);
+  // Messages go on where they went.
+  Log(LogLevel::kInfo, "still here");
+  CHECK(captured.Text() == "handlefs: still here\n");
+}
+
+TEST_CASE("the trace is written as it is, whatever the level", "[log]") {
+  CapturedStderr captured;
+  CHECK(SetLog("stderr", LogLevel::kError).ok());
+  LogTrace("-> LOOKUP %s 100%");
+  LogTrace("");
+  CHECK(captured.Text() == "-> LOOKUP %s 100%\n\n");
+}
+
+TEST_CASE("messages are no format strings", "[log]") {
+  CapturedStderr captured;
+  CHECK(SetLog("stderr", LogLevel::kInfo).ok());
+  Log(LogLevel::kInfo, "100% %s %n");
+  CHECK(captured.Text() == "handlefs: 100% %s %n\n");
+}
+
+TEST_CASE("lines of several threads do not mix", "[log]") {
+  CapturedStderr captured;
+  CHECK(SetLog("stderr", LogLevel::kInfo).ok());
+  std::vector<std::thread> threads;
+  for (char c : {'a', 'b', 'c', 'd'}) {
+    threads.emplace_back([c] {
+      for (int i = 0; i < 200; ++i) Log(LogLevel::kInfo, std::string(300, c));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::istringstream lines(captured.Text());
+  size_t whole = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.size() != 310) continue;
+    whole += line == "handlefs: " + std::string(300, line.back()) ? 1 : 0;
+  }
+  CHECK(whole == 800);
+}
+
+}  // namespace
+}  // namespace handlefs::test

@@ -1,0 +1,323 @@
+// The forms of the command line.
+#include <sys/mount.h>
+
+#include <set>
+#include <sstream>
+
+#include "parsing.h"
+
+namespace handlefs::test {
+
+std::vector<HelpRow> HelpRows() {
+  std::vector<HelpRow> rows;
+  std::istringstream lines(HelpText());
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("  ")) continue;
+    std::string head = line.substr(2, line.find(' ', 2) - 2);
+    size_t equals = head.find('=');
+    rows.push_back({.name = head.substr(0, equals),
+                    .metavar = equals == std::string::npos
+                                   ? ""
+                                   : head.substr(equals + 1)});
+  }
+  return rows;
+}
+
+std::vector<std::string> Words(const std::string& metavar) {
+  std::vector<std::string> words;
+  std::istringstream parts(metavar);
+  for (std::string word; std::getline(parts, word, '|');) {
+    if (!std::isupper(static_cast<unsigned char>(word[0]))) {
+      words.push_back(word);
+    }
+  }
+  return words;
+}
+
+namespace {
+
+std::string Dashed(std::string name) {
+  for (char& c : name) c = c == '_' ? '-' : c;
+  return name;
+}
+
+TEST_CASE("two operands are needed", "[options]") {
+  Options options = Parsed({});
+  CHECK(options.source == "/source");
+  CHECK(options.mount_point == "/mount");
+  CHECK(Mentions(Refusal({}), "SOURCE and MOUNTPOINT"));
+  CHECK(Mentions(Refusal({"/source"}), "SOURCE and MOUNTPOINT"));
+  CHECK(Mentions(Refusal({"/a", "/b", "/c"}), "'/c'"));
+  CHECK(Mentions(Refusal({"", "/b"}), "empty"));
+  CHECK(Mentions(Refusal({"/a", ""}), "empty"));
+}
+
+TEST_CASE("operands may stand anywhere", "[options]") {
+  auto options = Parse({"/a", "-o", "ro", "/b", "-f"});
+  REQUIRE(options.ok());
+  CHECK(options->source == "/a");
+  CHECK(options->mount_point == "/b");
+  CHECK(options->read_only == Switch::kOn);
+  CHECK(options->foreground == Switch::kOn);
+}
+
+TEST_CASE("behind two dashes there are only operands", "[options]") {
+  auto options = Parse({"--", "-o", "--help"});
+  REQUIRE(options.ok());
+  CHECK(options->mode == Mode::kServe);
+  CHECK(options->source == "-o");
+  CHECK(options->mount_point == "--help");
+  options = Parse({"-", "/b"});
+  REQUIRE(options.ok());
+  CHECK(options->source == "-");
+}
+
+TEST_CASE("help and version need no operands", "[options]") {
+  for (const char* arg : {"-h", "--help", "-ohelp"}) {
+    auto options = Parse({arg});
+    REQUIRE(options.ok());
+    CHECK(options->mode == Mode::kHelp);
+  }
+  for (const char* arg : {"-V", "--version"}) {
+    auto options = Parse({arg, "one", "two", "three"});
+    REQUIRE(options.ok());
+    CHECK(options->mode == Mode::kVersion);
+  }
+}
+
+TEST_CASE("short options", "[options]") {
+  CHECK(Parsed({}).foreground == Switch::kOff);
+  CHECK(Parsed({"-f"}).foreground == Switch::kOn);
+  CHECK(Parsed({"-f"}).trace == Switch::kOff);
+  Options debug = Parsed({"-d"});
+  CHECK(debug.foreground == Switch::kOn);
+  CHECK(debug.trace == Switch::kOn);
+  CHECK(Parsed({"-s"}).threads == 1);
+  Options both = Parsed({"-fs"});
+  CHECK(both.foreground == Switch::kOn);
+  CHECK(both.threads == 1);
+  CHECK(Mentions(RefusalOf("-x"), "'-x'"));
+  CHECK(Mentions(RefusalOf("-fx"), "'-fx'"));
+}
+
+TEST_CASE("every form of a value is the same", "[options]") {
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"-o", "cache=none"},
+                                             {"-ocache=none"},
+                                             {"--cache=none"},
+                                             {"--cache", "none"},
+                                             {"-o", "ro,cache=none,noexec"},
+                                             {"-o", ",,cache=none,"}}) {
+    CHECK(Parsed(args).cache == Cache::kNone);
+  }
+  // A value may itself look like an option.
+  CHECK(Parsed({"--fsname", "-o"}).fsname == "-o");
+  CHECK(Parsed({"--fsname=a=b"}).fsname == "a=b");
+}
+
+TEST_CASE("dashes and underscores in names are the same", "[options]") {
+  for (const char* arg : {"--max-write=8192", "--max_write=8192",
+                          "-omax-write=8192", "-omax_write=8192"}) {
+    CHECK(Parsed({arg}).max_write == 8192);
+  }
+  CHECK(Parsed({"--max-write", "8192"}).max_write == 8192);
+  // Not in values.
+  CHECK(Parsed({"--fsname=a-b_c"}).fsname == "a-b_c");
+}
+
+TEST_CASE("the last one wins", "[options]") {
+  CHECK(Parsed({"-o", "ro", "-o", "rw"}).read_only == Switch::kOff);
+  CHECK(Parsed({"-o", "rw,ro"}).read_only == Switch::kOn);
+  CHECK(Parsed({"--cache=none", "-ocache=always"}).cache == Cache::kAlways);
+  CHECK(Parsed({"-o", "suid,nosuid"}).allow_suid == Switch::kOff);
+  CHECK(Parsed({"-o", "allow_other,allow_other=off"}).allow_other ==
+        Switch::kOff);
+  CHECK(Parsed({"-s", "--threads=8"}).threads == 8);
+  // A wrong one is wrong even if another follows.
+  CHECK(Mentions(Refusal({"-ocache=x,cache=none", "/a", "/b"}), "cache"));
+}
+
+TEST_CASE("a list ends at commas, but not in quotes", "[options]") {
+  auto split = [](const char* list) {
+    auto words = SplitOptionList(list);
+    REQUIRE(words.ok());
+    return *words;
+  };
+  using Strings = std::vector<std::string>;
+  CHECK(split("").empty());
+  CHECK(split(",,").empty());
+  CHECK(split("a") == Strings{"a"});
+  CHECK(split("a,b=c") == Strings{"a", "b=c"});
+  CHECK(split("a=\"x,y\",b") == Strings{"a=x,y", "b"});
+  CHECK(split("\"a=x,y\"") == Strings{"a=x,y"});
+  CHECK(split("a=\"\"") == Strings{"a="});
+  CHECK(split("a=x\",\"y") == Strings{"a=x,y"});
+  // Or behind a backslash.
+  CHECK(split("a=x\\,y,b") == Strings{"a=x,y", "b"});
+  CHECK(split("a=x\\\\,b") == Strings{"a=x\\", "b"});
+  CHECK(split("a=\\\"x,b") == Strings{"a=\"x", "b"});
+  CHECK_FALSE(SplitOptionList("a=x\\").ok());
+  CHECK(Parsed({"-o", "fsname=\"a,b\",ro"}).fsname == "a,b");
+  CHECK(Parsed({"-o", "fsname=\"a,b\",ro"}).read_only == Switch::kOn);
+  CHECK_FALSE(SplitOptionList("a=\"b,c").ok());
+  CHECK(Mentions(Refusal({"-o", "fsname=\"a,b", "/a", "/b"}), "quote"));
+}
+
+TEST_CASE("an unknown option is named", "[options]") {
+  for (const char* arg : {"--bogus", "--bogus=1", "-obogus", "-obogus=1"}) {
+    std::string message = RefusalOf(arg);
+    CHECK(Mentions(message, "'bogus'"));
+    CHECK(Mentions(message, "--help"));
+  }
+  CHECK(Mentions(RefusalOf("-ono-such_thing=1"), "'no-such_thing'"));
+  CHECK(Mentions(RefusalOf("-o=5"), "unknown option"));
+  // Names are told apart by case.
+  CHECK(Mentions(RefusalOf("-oRO"), "'RO'"));
+}
+
+TEST_CASE("a list must follow -o", "[options]") {
+  CHECK(Mentions(Refusal({"/a", "/b", "-o"}), "-o"));
+}
+
+TEST_CASE("what the server itself tells the kernel is not taken", "[options]") {
+  for (const char* name :
+       {"fd", "rootmode", "user_id", "group_id", "subtype", "blksize"}) {
+    std::string message = RefusalOf("-o" + std::string(name) + "=1");
+    CHECK(Mentions(message, name));
+    CHECK(Mentions(message, "cannot be given"));
+  }
+}
+
+TEST_CASE("words of fstab for others are passed over", "[options]") {
+  Options plain = Parsed({});
+  Options options =
+      Parsed({"-o",
+              "defaults,auto,noauto,nofail,_netdev,user,users,nouser,owner,"
+              "group,default_permissions,comment=x,x-systemd.automount,"
+              "x-systemd.requires=/a,X-mount.mkdir=0755,user=joe"});
+  CHECK(options.mount_attributes == plain.mount_attributes);
+  CHECK(options.superblock_flags.empty());
+  CHECK(options.read_only == Switch::kOff);
+}
+
+struct Flag {
+  const char* words;
+  uint64_t attributes;
+};
+
+TEST_CASE("mount flags", "[options]") {
+  auto flag = GENERATE(
+      Flag{"noexec", MOUNT_ATTR_NOEXEC}, Flag{"noexec,exec", 0},
+      Flag{"noatime", MOUNT_ATTR_NOATIME}, Flag{"noatime,atime", 0},
+      Flag{"noatime,relatime", 0}, Flag{"strictatime,norelatime", 0},
+      Flag{"strictatime", MOUNT_ATTR_STRICTATIME},
+      Flag{"strictatime,nostrictatime", 0},
+      Flag{"noatime,strictatime", MOUNT_ATTR_STRICTATIME},
+      Flag{"strictatime,noatime", MOUNT_ATTR_NOATIME},
+      Flag{"nodiratime", MOUNT_ATTR_NODIRATIME}, Flag{"nodiratime,diratime", 0},
+      Flag{"nosymfollow", 0x00200000}, Flag{"nosymfollow,symfollow", 0},
+      Flag{"noexec,nodiratime", MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODIRATIME});
+  INFO(flag.words);
+  CHECK(Parsed({"-o", flag.words}).mount_attributes == flag.attributes);
+}
+
+TEST_CASE("flags of the superblock are collected", "[options]") {
+  CHECK(Parsed({}).superblock_flags.empty());
+  for (const char* word :
+       {"sync", "async", "dirsync", "lazytime", "nolazytime"}) {
+    CHECK(Parsed({"-o", word}).superblock_flags == word);
+  }
+  CHECK(Parsed({"-o", "sync,noexec,dirsync"}).superblock_flags ==
+        "sync,dirsync");
+}
+
+TEST_CASE("suid and dev are left open unless they are given", "[options]") {
+  Options options = Parsed({});
+  CHECK_FALSE(options.allow_suid);
+  CHECK_FALSE(options.allow_dev);
+  CHECK(Parsed({"-o", "suid"}).allow_suid == Switch::kOn);
+  CHECK(Parsed({"-o", "nosuid"}).allow_suid == Switch::kOff);
+  CHECK(Parsed({"-o", "dev"}).allow_dev == Switch::kOn);
+  CHECK(Parsed({"-o", "nodev"}).allow_dev == Switch::kOff);
+}
+
+TEST_CASE("flags take no value", "[options]") {
+  for (const char* word : {"noexec=1", "suid=on", "sync=", "ro=1",
+                           "rw=", "foreground=1", "debug=on", "help=1"}) {
+    CHECK_FALSE(RefusalOf("-o" + std::string(word)).empty());
+  }
+}
+
+TEST_CASE("the help has every option once", "[options]") {
+  std::set<std::string> names;
+  for (const HelpRow& row : HelpRows()) {
+    INFO(row.name);
+    CHECK(names.insert(row.name).second);
+  }
+  for (const char* name :
+       {"ro",        "rw",          "allow_other", "submounts", "fsname",
+        "max_read",  "identity",    "export",      "key_file",  "cache",
+        "timeout",   "passthrough", "locks",       "max_write", "transport",
+        "offload",   "threads",     "foreground",  "debug",     "log",
+        "log_level", "help",        "version"}) {
+    INFO(name);
+    CHECK(names.contains(name));
+  }
+  for (const char* text : {"SOURCE", "MOUNTPOINT", "nosuid", "noexec", "-s",
+                           "-f", "-d", "-h", "-V"}) {
+    CHECK(Mentions(HelpText(), text));
+  }
+}
+
+TEST_CASE("the help fits a terminal", "[options]") {
+  std::istringstream lines(HelpText());
+  for (std::string line; std::getline(lines, line);) {
+    INFO(line);
+    CHECK(line.size() < 100);
+    CHECK_FALSE(line.ends_with(' '));
+  }
+}
+
+TEST_CASE("every choice in the help is taken, and nothing else", "[options]") {
+  for (const HelpRow& row : HelpRows()) {
+    if (row.name == "help" || row.name == "version") continue;
+    INFO(row.name);
+    if (row.metavar.empty()) {
+      CHECK(RefusalOf("--" + row.name).empty());
+      CHECK(RefusalOf("-o" + Dashed(row.name)).empty());
+      continue;
+    }
+    std::vector<std::string> words = Words(row.metavar);
+    for (const std::string& word : words) {
+      CHECK(RefusalOf("--" + row.name + "=" + word).empty());
+      CHECK(RefusalOf("-o" + Dashed(row.name) + "=" + word).empty());
+    }
+    // A row with a placeholder takes what it stands for.
+    bool closed = words.size() > 1 && !Mentions(row.metavar, "PATH");
+    if (!closed) continue;
+    std::string message = RefusalOf("--" + row.name + "=bogus");
+    CHECK(Mentions(message, row.name));
+    CHECK(Mentions(message, "'bogus'"));
+    for (const std::string& word : words) CHECK(Mentions(message, word));
+    CHECK_FALSE(RefusalOf("--" + row.name + "=" + words[0] + " ").empty());
+  }
+}
+
+TEST_CASE("a value that is missing is asked for", "[options]") {
+  for (const HelpRow& row : HelpRows()) {
+    if (row.metavar.empty() || row.name == "allow_other") continue;
+    INFO(row.name);
+    for (const std::vector<std::string>& args :
+         std::vector<std::vector<std::string>>{{"-o", row.name, "/a", "/b"},
+                                               {"/a", "/b", "--" + row.name}}) {
+      std::string message = Refusal(args);
+      CHECK(Mentions(message, row.name));
+      CHECK(Mentions(message, row.metavar));
+    }
+    // An empty one is no value either.
+    CHECK(Mentions(RefusalOf("-o" + row.name + "="), row.name));
+  }
+}
+
+}  // namespace
+}  // namespace handlefs::test
