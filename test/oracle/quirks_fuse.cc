@@ -135,9 +135,13 @@ bool IsDirAtime(const Seen& seen, const DiffRow& row) {
 }
 
 // Before it asks the server, the client has a user's call take the set-id bits
-// away; tmpfs then refuses.
+// away. Then tmpfs refuses, or btrfs finds the hole behind the end.
 bool IsVainFallocate(const Planned& planned) {
   return planned.op.kind == Kind::kFallocate && (planned.op.flags & 16) != 0 &&
+         planned.op.ident != 0;
+}
+bool IsVainPunch(const Planned& planned) {
+  return planned.op.kind == Kind::kFallocate && (planned.op.flags & 2) != 0 &&
          planned.op.ident != 0;
 }
 
@@ -182,6 +186,11 @@ const Quirk kTable[] = {
      .reason =
          "a user's fallocate of a mode which the host does not know takes "
          "the set-id bits away"},
+    {.name = "vain-punch",
+     .group = kAnyMount,
+     .drop = IsVainPunch,
+     .only_fs = "btrfs",
+     .reason = "a user's hole behind the end takes the set-id bits away"},
     {.name = "list-size",
      .group = kAnyMount,
      .drop = IsListSize,
