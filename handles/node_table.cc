@@ -39,8 +39,7 @@ NodeTable::~NodeTable() {
 uint64_t NodeTable::HashOf(const ByHandle& file) const {
   std::array<std::byte, 8 + HostHandle::kMax> text;
   std::memcpy(&text[0], &file.handle.type, 4);
-  uint32_t fs = file.fs;
-  std::memcpy(&text[4], &fs, 4);
+  std::memcpy(&text[4], &file.tag, 4);
   std::memcpy(&text[8], file.handle.bytes.data(), file.handle.size);
   return SipHash(key_, std::span(text).first(8u + file.handle.size)) |
          kTableBit;
@@ -198,6 +197,21 @@ std::optional<NodeId> NodeTable::FindFile(const File& file) {
     if (Same(*entry, file)) return NodeId{id};
   }
   return std::nullopt;
+}
+
+NodeId NodeTable::IdOf(const ByHandle& file) const {
+  return NodeId{HashOf(file) | kTableBit};
+}
+
+bool NodeTable::Adopt(NodeId id, const ByHandle& file) {
+  Shard& shard = ShardOf(Raw(id));
+  absl::MutexLock lock(&shard.mutex);
+  if (Entry* entry = FindIn(shard, Raw(id))) return Same(*entry, file);
+  Entry fresh = MakeEntry(file);
+  fresh.id = Raw(id);
+  fresh.lookups = 0;
+  InsertIn(shard, fresh);
+  return true;
 }
 
 std::optional<NodeId> NodeTable::Find(const ByHandle& file) {

@@ -33,10 +33,12 @@ constexpr bool IsTableId(NodeId id) { return (Raw(id) & kTableBit) != 0; }
 
 class NodeTable {
  public:
-  // A file that is known by its handle, on file system `fs`.
+  // A file that is known by its handle, on file system `fs`. Its id depends on
+  // the file system's tag, which outlives the server, and not on its index.
   struct ByHandle {
     uint16_t fs;
     HostHandle handle;
+    uint32_t tag = 0;
   };
   // A file without handle, known by numbers while a descriptor pins it.
   struct ByNumbers {
@@ -68,6 +70,11 @@ class NodeTable {
   NodeId Acquire(const ByNumbers& file, UniqueFd fd);
   // Over the budget of descriptors. The parent's entry is kept alive.
   NodeId Acquire(const ByNumbers& file, ByName where);
+  // The id that the file would have if no other had it; changes nothing.
+  NodeId IdOf(const ByHandle& file) const;
+  // Makes a file known by an id that an earlier server gave it, without a
+  // lookup: the next FORGET drops it. False if the id means another file.
+  bool Adopt(NodeId id, const ByHandle& file);
   // The id if the file is known; counts nothing.
   std::optional<NodeId> Find(const ByHandle& file);
   std::optional<NodeId> Find(const ByNumbers& file);

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -44,6 +45,21 @@ Result<UniqueFd> OpenComponent(BorrowedFd dir, const char* name, int flags) {
   long fd = syscall(SYS_openat2, dir.get(), name, &how, sizeof(how));
   if (fd < 0) return LastErrno();
   return UniqueFd(static_cast<int>(fd));
+}
+
+// The nodes that the request on this thread is about, as it says itself: as
+// many as a rename has, and the node that a lookup finds.
+struct Known {
+  NodeId id = kNoNode;
+  const HostFs* fs = nullptr;
+  HostHandle handle;
+};
+constexpr size_t kKnown = 8;
+thread_local std::array<Known, kKnown> known;
+thread_local size_t known_count = 0;
+
+void Know(NodeId id, const HostFs& fs, const HostHandle& handle) {
+  known[known_count++ % kKnown] = {.id = id, .fs = &fs, .handle = handle};
 }
 
 int64_t BirthOf(const struct statx& stx) {
@@ -113,9 +129,48 @@ Result<NodeId> Nodes::Identify(const HostFs& fs, const HostHandle& handle) {
       return *id;
     }
   }
-  NodeId id = table_.Acquire(NodeTable::ByHandle{fs.index, handle});
+  NodeTable::ByHandle file{fs.index, handle, fs.tag};
+  if (kernel_keeps_) {
+    NodeId id = table_.IdOf(file);
+    pins_.AddLookup(id);
+    Know(id, fs, handle);
+    return id;
+  }
+  NodeId id = table_.Acquire(file);
   if (id == kNoNode) return Errno(EIO);
   return id;
+}
+
+NodeHandle Nodes::HandleOf(NodeId id) {
+  if (id == kRootNode) return {};
+  NodeHandleContent content;
+  if (auto located = Locate(id)) {
+    content = {.fs = located->fs->tag, .host = located->handle};
+  }
+  return PackNodeHandle(config_.key, id, content);
+}
+
+Status Nodes::Vouch(NodeId id, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return Ok();
+  if (id == kRootNode) return Errno(ESTALE);
+  ASSIGN_OR_RETURN(NodeHandleContent content,
+                   UnpackNodeHandle(config_.key, id, bytes));
+  // A packed node's id says the same as its handle.
+  if (!IsTableId(id)) return Ok();
+  if (!content.host) {
+    return table_.Get(id).ok() ? Ok() : Status(Errno(ESTALE));
+  }
+  // A file system below the source that nobody has come across yet: the kernel
+  // looks the path up again, which leads there.
+  const HostFs* fs = fs_->ByTag(content.fs);
+  if (fs == nullptr || !fs->has_handles) return Errno(ESTALE);
+  if (kernel_keeps_) {
+    Know(id, *fs, *content.host);
+    return Ok();
+  }
+  bool good =
+      table_.Adopt(id, NodeTable::ByHandle{fs->index, *content.host, fs->tag});
+  return good ? Ok() : Status(Errno(ESTALE));
 }
 
 Result<Nodes::Entry> Nodes::Lookup(NodeId dir, const char* name) {
@@ -261,9 +316,15 @@ Result<Nodes::Entry> Nodes::LookupParent(NodeId id) {
   return LookupIn(*fd, id, "..");
 }
 
+void Nodes::BeginRequest() { known_count = 0; }
+
+bool Nodes::IsUncounted(NodeId id) {
+  return !IsTableId(id) || (kernel_keeps_ && !table_.Get(id).ok());
+}
+
 void Nodes::Forget(NodeId id, uint64_t lookups) {
   if (id == kRootNode) return;
-  if (!IsTableId(id)) {
+  if (IsUncounted(id)) {
     pins_.Forget(id, lookups);
   } else if (table_.Forget(id, lookups)) {
     pins_.Remove(id);
@@ -279,6 +340,11 @@ std::optional<Nodes::Located> Nodes::Locate(NodeId id) {
       return std::nullopt;
     }
     return Located{&fs_->main(), fs_->main().codec.Unpack(id)};
+  }
+  if (kernel_keeps_) {
+    for (size_t i = 0; i < std::min(known_count, kKnown); ++i) {
+      if (known[i].id == id) return Located{known[i].fs, known[i].handle};
+    }
   }
   auto found = table_.Get(id);
   if (!found.ok() || !found->handle) return std::nullopt;
@@ -374,7 +440,8 @@ std::optional<Nodes::Victim> Nodes::LookAtVictim(BorrowedFd dir,
     if (fs.ok() && (*fs)->has_handles) {
       if ((*fs)->index == 0) id = (*fs)->codec.Pack(at->handle);
       if (!id) {
-        id = table_.Find(NodeTable::ByHandle{(*fs)->index, at->handle});
+        NodeTable::ByHandle file{(*fs)->index, at->handle, (*fs)->tag};
+        id = kernel_keeps_ ? table_.IdOf(file) : table_.Find(file);
       }
     }
   }
