@@ -9,6 +9,8 @@
 #ifndef HANDLEFS_DAEMON_OPS_H_
 #define HANDLEFS_DAEMON_OPS_H_
 
+#include <array>
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -160,6 +162,9 @@ class Ops {
   Policy policy_;
   Backings backings_;
   OwnerLocks locks_;
+  // Nodes whose capabilities were just removed, which the kernel does before it
+  // announces a write (ops_attr.cc); hashed by node.
+  std::array<std::atomic<uint64_t>, 64> lost_capability_{};
   LockWaiters waiters_;
 };
 

@@ -140,8 +140,14 @@ Status Ops::SetNothing(const Req<Opcode::kSetattr>& request, BorrowedFd path) {
   const mode_t mode = stx.stx_mode & 07777;
   if (S_ISREG(stx.stx_mode) && (mode & (S_ISUID | S_ISGID)) != 0) {
     const bool may_write = backings_.HasWriters(request.node());
-    // Root's writes keep the bits; times move as with any write.
-    if (uid == 0 && may_write) return ChmodFd(path, mode);
+    // Root's writes keep the bits; one is announced for capabilities only.
+    // Times move as with any write.
+    uint64_t raw = Raw(request.node());
+    if (uid == 0 && may_write &&
+        lost_capability_[raw % lost_capability_.size()].compare_exchange_strong(
+            raw, 0)) {
+      return ChmodFd(path, mode);
+    }
     if (uid != 0) {
       mode_t kept = mode & ~static_cast<mode_t>(S_ISUID);
       // Without group execution S_ISGID is a mark of mandatory locks; it goes

@@ -103,7 +103,12 @@ Status Ops::Removexattr(OpContext, const Req<Opcode::kRemovexattr>& request) {
       return RemoveXattrAt(nodes_.proc_fds(), *fd, name);
     }
   }
-  return RemoveXattrAt(nodes_.proc_fds(), *fd, name);
+  RETURN_IF_ERROR(RemoveXattrAt(nodes_.proc_fds(), *fd, name));
+  if (request.text.view() == "security.capability") {
+    uint64_t raw = Raw(request.node());
+    lost_capability_[raw % lost_capability_.size()].store(raw);
+  }
+  return Ok();
 }
 
 }  // namespace handlefs

@@ -32,7 +32,10 @@ void Reader::OpenRing() {
   for (unsigned flags :
        {unsigned{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN},
         0u}) {
-    if (io_uring_queue_init(kRingEntries, &ring_->ring, flags) == 0) return;
+    if (io_uring_queue_init(kRingEntries, &ring_->ring, flags) == 0) {
+      uses_io_uring_.store(true);
+      return;
+    }
   }
   ring_.reset();
 }

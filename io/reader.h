@@ -53,7 +53,7 @@ class Reader {
   uint64_t pulse() const { return pulse_.load(std::memory_order_relaxed); }
   // The errno of kReadError.
   int read_error() const { return read_error_; }
-  bool uses_io_uring() const { return ring_.has_value(); }
+  bool uses_io_uring() const { return uses_io_uring_.load(); }
 
  private:
   enum class Turn { kContinue, kEnd };
@@ -83,7 +83,8 @@ class Reader {
   DevPort port_;
   UniqueFd wake_;
   std::optional<Ring> ring_;
-  Slot* slot_ = nullptr;   // the next request goes here
+  std::atomic<bool> uses_io_uring_{false};  // others may ask while it opens
+  Slot* slot_ = nullptr;                    // the next request goes here
   Slot* reply_ = nullptr;  // holds a reply that was not submitted yet
   std::optional<int> read_result_;
   StopReason reason_ = StopReason::kStopped;

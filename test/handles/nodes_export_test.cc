@@ -44,11 +44,13 @@ struct Exported {
   void Restart() { nodes = ServeTree(fs.path() + "/source", config); }
   // The nodeid that a file has or, outside, would have.
   NodeId IdOf(const std::string& path) {
+    return IdOf(OpenAt(fs.path() + path, O_PATH | O_NOFOLLOW));
+  }
+  NodeId IdOf(const UniqueFd& fd) {
     UniqueFd top = OpenAt(fs.path() + "/source", O_RDONLY | O_DIRECTORY);
     auto root = NameToHandle(top, "");
     REQUIRE(root.ok());
     Codec codec = Codec::Probe(root->handle, NumbersOf(top).ino);
-    UniqueFd fd = OpenAt(fs.path() + path, O_PATH | O_NOFOLLOW);
     auto at = NameToHandle(fd, "");
     REQUIRE(at.ok());
     if (auto id = codec.Pack(at->handle)) return *id;
@@ -80,6 +82,8 @@ bool CheckForged(Exported& e, NodeId id) {
   auto fd = e.nodes->Resolve(id);
   REQUIRE(fd.ok());
   FileNumbers numbers = NumbersOf(**fd);
+  // By no other nodeid than its own.
+  if (id != kRootNode) REQUIRE(e.IdOf(**fd) == id);
   if (numbers.mode == S_IFDIR) {
     REQUIRE(e.inside.contains({numbers.dev, numbers.ino}));
   } else {

@@ -186,10 +186,10 @@ TEST_CASE("Nodes: the life of a file without a name", "[mounted][nodes]") {
     NodeId file = s.Lookup("f").id, two = s.Lookup("two").id,
            dir = s.Lookup("d").id;
     s.Lookup("f");
+    for (NodeId id : {file, two, dir}) CHECK(s.Resolve(id) == 0);
     s.Remove("f");
     s.Remove("two");
     s.Remove("d", AT_REMOVEDIR);
-    s.nodes->Trim();
     CHECK(s.nodes->stats().pins == 2);  // "two" is still "names"
     for (NodeId id : {file, two, dir}) CHECK(s.Resolve(id) == 0);
     CHECK(ErrorOf(s.nodes->Open(file, O_RDWR)) == 0);
@@ -200,6 +200,50 @@ TEST_CASE("Nodes: the life of a file without a name", "[mounted][nodes]") {
     CHECK(s.nodes->stats().pins == 0);
     CHECK(s.Resolve(file) == ESTALE);
     s.nodes->Forget(two, 1);
+  }
+}
+
+TEST_CASE("Nodes: a file that was never named is counted from birth",
+          "[mounted][nodes]") {
+  for (Nodes::Config config : {Nodes::Config{}, ByFd()}) {
+    Served s(FsKind::kExt4, config);
+    auto dir = s.nodes->ResolveDir(kRootNode);
+    UniqueFd fd(openat((*dir)->get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC));
+    auto entry = s.nodes->AdoptNameless(fd);
+    REQUIRE(ErrorOf(entry) == 0);
+    fd.reset();
+    REQUIRE(ErrorOf(s.nodes->LookupSelf(entry->id)) == 0);
+    s.nodes->Forget(entry->id, 1);
+    s.nodes->Trim();
+    CHECK(s.Resolve(entry->id) == 0);
+    s.nodes->Forget(entry->id, 1);
+    s.nodes->Trim();
+    CHECK(s.Resolve(entry->id) == ESTALE);
+  }
+}
+
+TEST_CASE("Nodes: a name that does not hold still", "[mounted][nodes]") {
+  for (Nodes::Config config : {Nodes::Config{}, ByFd()}) {
+    Served s(FsKind::kTmpfs, config);
+    s.Write("a");
+    s.Write("b");
+    std::atomic<bool> stop{false};
+    std::thread restless([&] {
+      while (!stop) {
+        renameat2(AT_FDCWD, (s / "a").c_str(), AT_FDCWD, (s / "b").c_str(),
+                  RENAME_EXCHANGE);
+      }
+    });
+    size_t wrong = 0;
+    for (int i = 0; i < 20000; ++i) {
+      auto entry = s.nodes->Lookup(kRootNode, "a");
+      if (!entry.ok() && ++wrong) continue;
+      auto fd = s.nodes->Resolve(entry->id);
+      if (!fd.ok() || NumbersOf(**fd).ino != entry->stx.stx_ino) ++wrong;
+    }
+    stop = true;
+    restless.join();
+    CHECK(wrong == 0);
   }
 }
 
@@ -281,6 +325,20 @@ TEST_CASE("Nodes: by name, another file with the same inode number",
   CHECK(s.Resolve(id) == 0);
 }
 
+TEST_CASE("Nodes: by name, another file with the same name and number",
+          "[mounted][nodes]") {
+  Served s(FsKind::kExt4, ByFd(0));
+  s.Write("a");
+  FileNumbers numbers = NumbersOf(s / "a");
+  NodeId old = s.Lookup("a").id;
+  std::string again = MakeWithNumberOf(s, "a");
+  if (again != "a") {
+    REQUIRE(rename((s / again).c_str(), (s / "a").c_str()) == 0);
+  }
+  REQUIRE(NumbersOf(s / "a").ino == numbers.ino);
+  CHECK(s.Resolve(old) == ESTALE);
+}
+
 TEST_CASE("Nodes: an exported handle never opens another file",
           "[mounted][nodes]") {
   // Also not one with the same number, once the nodeid was forgotten.
@@ -296,66 +354,6 @@ TEST_CASE("Nodes: an exported handle never opens another file",
     std::string again = MakeWithNumberOf(s, "a");
     Nodes::Entry fresh = s.Lookup(again);
     CHECK((fresh.id != old.id || fresh.generation != old.generation));
-  }
-}
-
-TEST_CASE("Nodes: btrfs subvolumes and snapshots", "[mounted][nodes]") {
-  MountedFs fs(FsKind::kBtrfs);
-  auto btrfs = [&](std::vector<std::string> words) {
-    words.insert(words.begin(), {"btrfs", "subvolume"});
-    Run(words);
-  };
-  std::string top = fs.path();
-  btrfs({"create", top + "/sv"});
-  btrfs({"create", top + "/sv/in1"});
-  btrfs({"create", top + "/sv/in2"});
-  UniqueFd(OpenAt(top + "/sv/f", O_CREAT | O_RDWR));
-  UniqueFd(OpenAt(top + "/sv/in1/f", O_CREAT | O_RDWR));
-  btrfs({"snapshot", top + "/sv", top + "/snap"});
-  btrfs({"snapshot", "-r", top + "/sv", top + "/snap-ro"});
-  const std::vector<std::string> names = {
-      "sv",     "sv/f",     "sv/in1",   "sv/in1/f", "sv/in2",    "snap",
-      "snap/f", "snap/in1", "snap/in2", "snap-ro",  "snap-ro/f", "snap-ro/in1"};
-  Nodes::Config config;
-  config.key = kTestKey;
-  std::map<std::string, Nodes::Entry> before;
-  for (bool backwards : {false, true}) {
-    auto nodes = ServeTree(top, config);
-    std::map<std::string, Nodes::Entry> entries;
-    auto order = names;
-    if (backwards) std::reverse(order.begin(), order.end());
-    std::map<uint64_t, std::string> ids, inos;
-    std::function<NodeId(const std::string&)> look =
-        [&](const std::string& name) -> NodeId {
-      if (name.empty()) return kRootNode;
-      if (entries.contains(name)) return entries.at(name).id;
-      size_t slash = name.rfind('/');
-      NodeId dir = look(slash == name.npos ? "" : name.substr(0, slash));
-      auto entry = nodes->Lookup(
-          dir, name.substr(slash == name.npos ? 0 : slash + 1).c_str());
-      CAPTURE(name);
-      REQUIRE(ErrorOf(entry) == 0);
-      entries[name] = *entry;
-      return entry->id;
-    };
-    for (const std::string& name : order) {
-      CAPTURE(name);
-      NodeId id = look(name);
-      CHECK(ids.try_emplace(Raw(id), name).first->second == name);
-      auto fd = nodes->Resolve(id);
-      CHECK(ErrorOf(fd) == 0);
-      if (fd.ok()) CHECK(NumbersOf(**fd) == NumbersOf(top + "/" + name));
-      const Nodes::Entry& entry = entries.at(name);
-      CHECK(nodes->ShownIno(entry.stx) == entry.ino);
-      // Empty stand-ins for nested subvolumes are inode 2, all of them.
-      if (entry.stx.stx_ino != 2) {
-        CHECK(inos.try_emplace(entry.ino, name).first->second == name);
-      }
-      if (!before.contains(name)) continue;
-      CHECK(before.at(name).id == id);
-      CHECK(before.at(name).ino == entry.ino);
-    }
-    before = entries;
   }
 }
 

@@ -173,16 +173,18 @@ class Elsewhere {
 TEST_CASE("other threads may answer", "[dev]") {
   constexpr uint64_t kMany = 2000;
   Engine engine = AnyEngine();
-  Elsewhere elsewhere(3);
+  Elsewhere* elsewhere = nullptr;
   // Every other one is answered by the reader itself.
   Handler handler([&](Packet packet) {
     if (packet.raw.header.unique % 4 == 0) {
-      elsewhere.Add(std::move(packet));
+      elsewhere->Add(std::move(packet));
     } else {
       Handler::Echo(std::move(packet));
     }
   });
   Serving serving(engine, handler);
+  Elsewhere threads(3);  // ends before the transport does
+  elsewhere = &threads;
   std::thread sender([&] {
     for (uint64_t i = 1; i <= kMany; ++i) {
       if (!serving.peer().Send(EchoMessage(2 * i, std::to_string(i)))) return;

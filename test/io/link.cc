@@ -46,10 +46,12 @@ bool Peer::SendBytes(std::string_view bytes) {
 std::optional<std::string> Peer::ReceiveBytes() {
   pollfd fd{socket_.get(), POLLIN, 0};
   if (poll(&fd, 1, kMilliseconds) != 1) return std::nullopt;
-  std::string bytes(kBuffer, '\0');
-  ssize_t n = recv(socket_.get(), bytes.data(), bytes.size(), 0);
-  if (n <= 0) return std::nullopt;
-  bytes.resize(static_cast<size_t>(n));
+  ssize_t size = recv(socket_.get(), nullptr, 0, MSG_PEEK | MSG_TRUNC);
+  if (size <= 0) return std::nullopt;
+  std::string bytes(static_cast<size_t>(size), '\0');
+  if (recv(socket_.get(), bytes.data(), bytes.size(), 0) != size) {
+    return std::nullopt;
+  }
   return bytes;
 }
 

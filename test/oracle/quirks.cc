@@ -59,11 +59,23 @@ bool Form(const Planned& planned) {
   return kIs(planned.op);
 }
 
+// tmpfs allocates the pages of a hole which a mapping reads, and may drop them
+// at any time.
+bool IsMappedHole(const Seen& seen, const DiffRow& row) {
+  return (row.tag == Tag::kBlocks || row.tag == Tag::kSeekHole) &&
+         (seen.past & kWasMapped) != 0;
+}
+
 const Quirk kTable[] = {
     {.name = "blocks",
      .ignore = Bit(Tag::kBlocks),
      .on_fs = "ext4 xfs btrfs",
      .reason = "delayed allocation decides st_blocks at writeback"},
+    {.name = "mapped-holes",
+     .excuse = IsMappedHole,
+     .on_fs = "tmpfs",
+     .reason = "a page of a hole which a mapping reads is allocated, until the "
+               "memory is wanted"},
     {.name = "seekhole",
      .ignore = Bit(Tag::kSeekHole),
      .reason = "what counts as a hole depends on which pages are cached"},

@@ -79,14 +79,6 @@ bool IsReadHole(const Seen& seen, const DiffRow& row) {
          (seen.past & kWasRead) != 0;
 }
 
-// tmpfs allocates the pages of a hole which a mapping reads.
-bool IsMappedHole(const Seen& seen, const DiffRow& row) {
-  return row.tag == Tag::kBlocks && seen.cached &&
-         (seen.past & kWasMapped) != 0 &&
-         strtoull(row.left.c_str(), nullptr, 10) >
-             strtoull(row.right.c_str(), nullptr, 10);
-}
-
 // A store through a mapping of tmpfs leaves the times alone. The mount sends it
 // as a write, which moves them, and makes the next read move atime.
 bool IsMappedStore(const Seen& seen, const DiffRow& row) {
@@ -128,8 +120,8 @@ bool IsDirAtime(const Seen& seen, const DiffRow& row) {
 // Before it asks the server, the client has a user's call take the set-id bits
 // away; tmpfs then refuses.
 bool IsVainFallocate(const Planned& planned) {
-  return !planned.cached && planned.op.kind == Kind::kFallocate &&
-         (planned.op.flags & 16) != 0 && planned.op.ident != 0;
+  return planned.op.kind == Kind::kFallocate && (planned.op.flags & 16) != 0 &&
+         planned.op.ident != 0;
 }
 
 const Quirk kTable[] = {
@@ -165,8 +157,9 @@ const Quirk kTable[] = {
      .group = kAnyMount,
      .drop = IsVainFallocate,
      .only_fs = "tmpfs",
-     .reason = "a fallocate mode which the host does not know takes the set-id "
-               "bits of a passthrough file away"},
+     .reason =
+         "a user's fallocate of a mode which the host does not know takes "
+         "the set-id bits away"},
     {.name = "link-atime",
      .group = kAnyMount,
      .excuse = IsLinkAtime,
@@ -182,12 +175,6 @@ const Quirk kTable[] = {
      .excuse = IsReadHole,
      .reason = "SEEK_DATA and SEEK_HOLE where preallocated space was read: of "
                "the same files"},
-    {.name = "mapped-holes",
-     .group = kAnyMount,
-     .excuse = IsMappedHole,
-     .only_fs = "tmpfs",
-     .reason =
-         "reading a hole by mmap does not allocate it: of the same files"},
     {.name = "mapped-times",
      .group = kAnyMount,
      .excuse = IsMappedStore,
