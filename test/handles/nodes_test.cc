@@ -7,9 +7,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <thread>
 #include <vector>
 
@@ -299,6 +302,42 @@ TEST_CASE("Nodes: by name, one of two names goes", "[mounted][nodes]") {
   CHECK(s.Resolve(id) == 0);
   CHECK(s.Lookup("b").id == id);
   CHECK(s.Resolve(id) == 0);
+}
+
+TEST_CASE("Nodes: by name, directories that are known by each other",
+          "[mounted][nodes]") {
+  // c is known as a name in q, and q as the ".." of c.
+  Nodes::Config config = ByFd(0);
+  config.exported = Nodes::Export::kOn;
+  Served s(FsKind::kExt4, config);
+  for (const char* dir : {"p", "q", "p/c"}) {
+    REQUIRE(mkdir((s / dir).c_str(), 0755) == 0);
+  }
+  NodeId c = s.Lookup("c", s.Lookup("p").id).id;
+  REQUIRE(s.Resolve(c) == 0);
+  REQUIRE(rename((s / "p/c").c_str(), (s / "q/c").c_str()) == 0);
+  auto q = s.nodes->LookupParent(c);
+  REQUIRE(ErrorOf(q) == 0);
+  auto dir = s.nodes->ResolveDir(q->id);
+  REQUIRE(ErrorOf(dir) == 0);
+  REQUIRE(renameat((*dir)->get(), "c", (*dir)->get(), "d") == 0);
+  s.nodes->Moved(q->id, **dir, "d");
+  // So many others that neither is at hand.
+  for (int i = 0; i < 200; ++i) {
+    std::string name = "other" + std::to_string(i);
+    REQUIRE(mkdir((s / name).c_str(), 0755) == 0);
+    REQUIRE(s.nodes->ResolveDir(s.Lookup(name).id).ok());
+  }
+  s.nodes->Trim();
+  pid_t pid = fork();
+  if (pid == 0) {
+    signal(SIGSEGV, SIG_DFL);
+    int error = s.Resolve(c);
+    _exit(error == 0 || error == ESTALE ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(pid, &status, 0) == pid);
+  CHECK(status == 0);
 }
 
 // Removes a file on the host and makes others until one has its number.

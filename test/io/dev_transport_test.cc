@@ -173,11 +173,11 @@ class Elsewhere {
 TEST_CASE("other threads may answer", "[dev]") {
   constexpr uint64_t kMany = 2000;
   Engine engine = AnyEngine();
-  Elsewhere* elsewhere = nullptr;
+  std::atomic<Elsewhere*> elsewhere = nullptr;
   // Every other one is answered by the reader itself.
   Handler handler([&](Packet packet) {
     if (packet.raw.header.unique % 4 == 0) {
-      elsewhere->Add(std::move(packet));
+      elsewhere.load()->Add(std::move(packet));
     } else {
       Handler::Echo(std::move(packet));
     }
@@ -382,9 +382,9 @@ TEST_CASE("Stop ends an idle transport", "[dev]") {
 
 TEST_CASE("Stop lets the request that is worked on be answered", "[dev]") {
   Engine engine = AnyEngine();
-  io::DevTransport* transport = nullptr;
+  std::atomic<io::DevTransport*> transport = nullptr;
   Handler handler([&](Packet packet) {
-    transport->Stop();
+    transport.load()->Stop();
     Handler::Echo(std::move(packet));
   });
   Serving serving(engine, handler);

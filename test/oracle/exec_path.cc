@@ -288,6 +288,12 @@ void Exec::Iflags(const Op& op) {
                 O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) return Put(Tag::kFlags, Err(fd), "open");
   }
+  struct stat st;
+  if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+    // Those of a FIFO or device, which xfs has, do not pass the FUSE client.
+    if (!op.p.IsFd()) close(fd);
+    return Put(Tag::kFlags, 0, "none of a special file");
+  }
   constexpr uint32_t kSettable =
       FS_NOATIME_FL | FS_NODUMP_FL | FS_APPEND_FL | FS_IMMUTABLE_FL;
   int flags = 0;

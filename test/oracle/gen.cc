@@ -278,10 +278,6 @@ void Gen::Feedback(const Op& op, int64_t ret) {
         ret < 0 ? State::kClosed : open_[op.ident][op.slot];
     flags_[op.ident][op.slot2] = op.flags;
   }
-  if (op.kind == Kind::kSetfl && ret >= 0) {
-    uint32_t& flags = flags_[op.ident][op.slot];
-    flags = (flags & ~uint32_t{O_APPEND}) | (op.flags & O_APPEND);
-  }
   if (op.kind != Kind::kOpen) return;
   flags_[op.ident][op.slot] = op.flags;
   State s = State::kFile;

@@ -155,10 +155,16 @@ void Exec::Peek(const Op& op, Result* out) {
   if (op.kind == Kind::kOpen) {
     list.push_back({"@" + std::to_string(op.slot), Fd(op.slot), {}});
   }
+  // Following a link moves its atime, so only what the step itself followed.
+  const bool follow = (op.flags & kNoFollow) == 0 &&
+                      (op.kind == Kind::kTruncate || op.kind == Kind::kStat ||
+                       op.kind == Kind::kStatx ||
+                       (op.kind >= Kind::kChmod && op.kind <= Kind::kAccess));
   for (const Object& o : list) {
-    for (int flags : {0, AT_SYMLINK_NOFOLLOW}) {
+    for (int flags : {AT_SYMLINK_NOFOLLOW, 0}) {
       struct statx stx;
-      if (statx(o.dirfd, o.path.c_str(), flags | AT_EMPTY_PATH,
+      if ((flags != 0 || follow) &&
+          statx(o.dirfd, o.path.c_str(), flags | AT_EMPTY_PATH,
                 STATX_BASIC_STATS | STATX_BTIME, &stx) == 0) {
         PutRaw(flags == 0 ? o.label + "/" : o.label, stx);
       }

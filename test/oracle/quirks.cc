@@ -19,44 +19,46 @@ namespace {
 
 constexpr uint64_t Bit(Tag t) { return 1ULL << static_cast<int>(t); }
 
-bool IsCollapse(const Op& op) {
-  return op.kind == Kind::kFallocate && (op.flags & (8 | 32)) != 0;
+bool IsCollapse(const Planned& planned) {
+  return planned.op.kind == Kind::kFallocate &&
+         (planned.op.flags & (8 | 32)) != 0;
 }
-bool IsWhiteout(const Op& op) {
-  return op.kind == Kind::kRename && (op.flags & 4) != 0;
+bool IsWhiteout(const Planned& planned) {
+  return planned.op.kind == Kind::kRename && (planned.op.flags & 4) != 0;
 }
-bool IsRenameFlag(const Op& op) {
-  return op.kind == Kind::kRename && op.flags != 0;
+bool IsRenameFlag(const Planned& planned) {
+  return planned.op.kind == Kind::kRename && planned.op.flags != 0;
 }
-bool IsTmpfile(const Op& op) {
-  return op.kind == Kind::kOpen && (op.flags & O_TMPFILE) == O_TMPFILE;
+bool IsTmpfile(const Planned& planned) {
+  return planned.op.kind == Kind::kOpen &&
+         (planned.op.flags & O_TMPFILE) == O_TMPFILE;
 }
-bool IsDirect(const Op& op) {
-  return op.kind == Kind::kOpen && (op.flags & O_DIRECT) != 0;
+bool IsDirect(const Planned& planned) {
+  return planned.op.kind == Kind::kOpen && (planned.op.flags & O_DIRECT) != 0;
 }
-bool IsIflags(const Op& op) {
-  return op.kind == Kind::kGetflags || op.kind == Kind::kSetflags ||
-         op.kind == Kind::kFsgetxattr;
+bool IsIflags(const Planned& planned) {
+  return planned.op.kind == Kind::kGetflags ||
+         planned.op.kind == Kind::kSetflags ||
+         planned.op.kind == Kind::kFsgetxattr;
 }
-bool IsAcl(const Op& op) {
-  return (op.kind == Kind::kSetxattr || op.kind == Kind::kGetxattr ||
-          op.kind == Kind::kRmxattr) &&
-         XattrName(op.mode).rfind("system.", 0) == 0;
+bool IsAcl(const Planned& planned) {
+  return (planned.op.kind == Kind::kSetxattr ||
+          planned.op.kind == Kind::kGetxattr ||
+          planned.op.kind == Kind::kRmxattr) &&
+         XattrName(planned.op.mode).rfind("system.", 0) == 0;
 }
-bool IsMmap(const Op& op) { return op.kind == Kind::kMmap; }
-bool IsDevice(const Op& op) {
-  return op.kind == Kind::kMknod &&
-         ((op.mode & 0170000) == 0020000 || (op.mode & 0170000) == 0060000);
+bool IsMmap(const Planned& planned) { return planned.op.kind == Kind::kMmap; }
+bool IsDevice(const Planned& planned) {
+  return planned.op.kind == Kind::kMknod &&
+         ((planned.op.mode & 0170000) == 0020000 ||
+          (planned.op.mode & 0170000) == 0060000);
 }
-bool IsHuge(const Op& op) { return op.off > (1LL << 40); }
-bool IsFallocate(const Op& op) { return op.kind == Kind::kFallocate; }
-bool IsLocks(const Op& op) {
-  return op.kind == Kind::kLock || op.kind == Kind::kFlock;
+bool IsHuge(const Planned& planned) { return planned.op.off > (1LL << 40); }
+bool IsFallocate(const Planned& planned) {
+  return planned.op.kind == Kind::kFallocate;
 }
-
-template <bool (*kIs)(const Op&)>
-bool Form(const Planned& planned) {
-  return kIs(planned.op);
+bool IsLocks(const Planned& planned) {
+  return planned.op.kind == Kind::kLock || planned.op.kind == Kind::kFlock;
 }
 
 // tmpfs allocates the pages of a hole which a mapping reads, and may drop them
@@ -66,10 +68,19 @@ bool IsMappedHole(const Seen& seen, const DiffRow& row) {
          (seen.past & kWasMapped) != 0;
 }
 
+bool IsTrustedName(const Seen& seen, const DiffRow& row) {
+  if (seen.op == nullptr || seen.op->ident == 0) return false;
+  if (row.tag == Tag::kXattrs || row.tag == Tag::kXattr) {
+    return row.left.find("trusted.") != std::string::npos &&
+           row.right.find("trusted.") == std::string::npos;
+  }
+  return row.tag == Tag::kRet && seen.op->kind == Kind::kListxattr;
+}
+
 const Quirk kTable[] = {
     {.name = "blocks",
      .ignore = Bit(Tag::kBlocks),
-     .on_fs = "ext4 xfs btrfs",
+     .on_fs = "ext4 xfs btrfs overlay",
      .reason = "delayed allocation decides st_blocks at writeback"},
     {.name = "mapped-holes",
      .excuse = IsMappedHole,
@@ -79,6 +90,11 @@ const Quirk kTable[] = {
     {.name = "seekhole",
      .ignore = Bit(Tag::kSeekHole),
      .reason = "what counts as a hole depends on which pages are cached"},
+    {.name = "trusted-names",
+     .excuse = IsTrustedName,
+     .only_fs = "btrfs",
+     .reason = "servers which hide the names of trusted.* xattrs from users; "
+               "of all host file systems only btrfs shows them"},
     {.name = "dirsize",
      .ignore = Bit(Tag::kDirSize),
      .reason = "st_size of a directory is private to the file system"},
@@ -117,45 +133,43 @@ const Quirk kTable[] = {
      .ignore = Bit(Tag::kNlink),
      .reason = "cached link counts may be stale while a name is removed"},
     {.name = "no-collapse",
-     .drop = Form<IsCollapse>,
+     .drop = IsCollapse,
      .reason =
          "the FUSE client of the kernel refuses COLLAPSE and INSERT_RANGE"},
     {.name = "no-whiteout",
-     .drop = Form<IsWhiteout>,
+     .drop = IsWhiteout,
      .reason = "RENAME_WHITEOUT is refused by older FUSE clients"},
     {.name = "no-rename2",
-     .drop = Form<IsRenameFlag>,
+     .drop = IsRenameFlag,
      .reason = "servers without rename2 flags"},
     {.name = "no-tmpfile",
-     .drop = Form<IsTmpfile>,
+     .drop = IsTmpfile,
      .reason = "O_TMPFILE needs FUSE protocol 7.37"},
     {.name = "no-direct",
-     .drop = Form<IsDirect>,
+     .drop = IsDirect,
      .on_fs = "btrfs",
      .reason = "servers without O_DIRECT; on btrfs a direct read moves atime "
                "only when "
                "it falls back to the page cache, which depends on writeback"},
     {.name = "no-iflags",
      .ignore = Bit(Tag::kFlags),
-     .drop = Form<IsIflags>,
+     .drop = IsIflags,
      .reason = "servers without the inode flag ioctls"},
-    {.name = "no-acl",
-     .drop = Form<IsAcl>,
-     .reason = "servers without POSIX ACLs"},
+    {.name = "no-acl", .drop = IsAcl, .reason = "servers without POSIX ACLs"},
     {.name = "no-mmap",
-     .drop = Form<IsMmap>,
+     .drop = IsMmap,
      .reason = "shared mappings are refused on direct I/O files"},
     {.name = "no-devices",
-     .drop = Form<IsDevice>,
+     .drop = IsDevice,
      .reason = "device nodes cannot be opened on a nodev mount"},
     {.name = "no-huge",
-     .drop = Form<IsHuge>,
+     .drop = IsHuge,
      .reason = "the largest file offset differs between file systems"},
     {.name = "no-fallocate",
-     .drop = Form<IsFallocate>,
+     .drop = IsFallocate,
      .reason = "servers without fallocate"},
     {.name = "no-locks",
-     .drop = Form<IsLocks>,
+     .drop = IsLocks,
      .reason = "locks are local to the client"},
 };
 
@@ -180,9 +194,19 @@ Known Find(const Result& left, const std::vector<uint64_t>& inos,
 }  // namespace
 
 bool Quirks::Add(const std::string& name) {
-  bool found = false;
+  // Some of the groups have no row, so that a caller may name them all.
+  static const char* const kGroups[] = {"fuse",           "cache=none",
+                                        "cache=auto",     "cache=always",
+                                        "passthrough=on", "passthrough=off"};
+  const bool group = std::find(std::begin(kGroups), std::end(kGroups), name) !=
+                     std::end(kGroups);
+  bool found = group;
   for (const Quirk& q : AllRows()) {
-    if (name != q.name && (q.group == nullptr || name != q.group)) continue;
+    const bool member =
+        group && q.group != nullptr &&
+        (" " + std::string(q.group) + " ").find(" " + name + " ") !=
+            std::string::npos;
+    if (name != q.name && !member) continue;
     found = true;
     if (q.only_fs != nullptr && strstr(q.only_fs, host_.c_str()) == nullptr) {
       continue;
@@ -198,6 +222,7 @@ void Quirks::AddForHost(const std::string& dir) {
   struct statfs st;
   if (statfs(dir.c_str(), &st) != 0) return;
   if (st.f_type == EXT4_SUPER_MAGIC) host_ = "ext4";
+  if (st.f_type == OVERLAYFS_SUPER_MAGIC) host_ = "overlay";
   if (st.f_type == XFS_SUPER_MAGIC) host_ = "xfs";
   if (st.f_type == TMPFS_MAGIC) host_ = "tmpfs";
   if (st.f_type == static_cast<decltype(st.f_type)>(BTRFS_SUPER_MAGIC)) {
@@ -210,7 +235,7 @@ void Quirks::AddForHost(const std::string& dir) {
 }
 
 bool Quirks::Drops(const Op& op, uint32_t open_flags) const {
-  const Planned planned = {op, open_flags, cached_};
+  const Planned planned = {op, open_flags};
   return std::any_of(on_.begin(), on_.end(), [&](const Quirk& q) {
     return q.drop != nullptr && q.drop(planned);
   });
@@ -225,8 +250,8 @@ void Quirks::Excuse(const Op* op, const Result& left,
                     const std::vector<uint64_t>& inos, const Memory& memory,
                     std::vector<DiffRow>* rows) const {
   std::erase_if(*rows, [&](const DiffRow& row) {
-    const Known known = op != nullptr ? memory.Object(row.label)
-                                      : Find(left, inos, memory, row.label);
+    Known known = Find(left, inos, memory, row.label);
+    if (known.mode == 0 && op != nullptr) known = memory.Object(row.label);
     const bool cached =
         S_ISREG(known.mode) && (cached_ || (known.past & kWasSetId) != 0);
     const Seen seen = {op, known.mode, known.past, memory.AnyObject(), cached};

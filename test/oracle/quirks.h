@@ -16,8 +16,7 @@ namespace oracle {
 // A step which the generator is about to add.
 struct Planned {
   const Op& op;
-  uint32_t open_flags;  // of the step's slot, as far as a step set them
-  bool cached;
+  uint32_t open_flags;  // with which the step's slot was opened
 };
 
 // The object of a difference, as the left side has it.
@@ -31,7 +30,7 @@ struct Seen {
 
 struct Quirk {
   const char* name = nullptr;
-  const char* group = nullptr;  // a name which switches several rows on
+  const char* group = nullptr;  // names which switch several rows on
   uint64_t ignore = 0;          // mask of Tag
   bool (*drop)(const Planned& planned) = nullptr;  // step forms not made
   bool (*excuse)(const Seen& seen, const DiffRow& row) = nullptr;

@@ -4,8 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <cstring>
 #include <string>
 
 #include "quirks.h"
@@ -17,10 +15,8 @@ namespace {
 constexpr uint32_t kCapability = 5;  // its place among the xattr names
 
 constexpr char kAnyMount[] = "fuse";
-constexpr char kNoPassthrough[] = "fuse-no-passthrough";
-constexpr char kCached[] = "fuse-cached";
 
-// "fuse_file_fallocate" refuses the two modes before it asks the server.
+// The client refuses the two modes before it asks the server.
 bool IsCollapse(const Planned& planned) {
   return planned.op.kind == Kind::kFallocate &&
          (planned.op.flags & (8 | 32)) != 0;
@@ -90,10 +86,25 @@ bool IsMappedStore(const Seen& seen, const DiffRow& row) {
   return row.tag == Tag::kMtime && row.right == "recent";
 }
 
-// With passthrough the backing file keeps the flags of its open.
-bool ChangesAppend(const Planned& planned) {
-  return !planned.cached && planned.op.kind == Kind::kSetfl &&
-         ((planned.op.flags ^ planned.open_flags) & O_APPEND) != 0;
+// The kernel opens a backing file of its own with the client's flags, which
+// keeps them. A flag set later goes along with each write.
+bool StopsAppending(const Planned& planned) {
+  return planned.op.kind == Kind::kSetfl &&
+         (planned.open_flags & ~planned.op.flags & O_APPEND) != 0;
+}
+
+// The flag of the open is the one which counts on the host.
+bool ChangesNoatime(const Planned& planned) {
+  return planned.op.kind == Kind::kSetfl &&
+         ((planned.open_flags ^ planned.op.flags) & O_NOATIME) != 0;
+}
+
+// At the end of a directory of btrfs, read(2) stumbles over the position first.
+// The position of a mount is that of the last entry.
+bool IsDirEnd(const Seen& seen, const DiffRow& row) {
+  return seen.op != nullptr && seen.op->kind >= Kind::kRead &&
+         seen.op->kind <= Kind::kReadv && row.tag == Tag::kRet &&
+         row.left == "EINVAL" && row.right == "EISDIR";
 }
 
 // The server's write takes file capabilities away, which a store does not.
@@ -108,6 +119,12 @@ bool IsMappedCapability(const Seen& seen, const DiffRow& row) {
   return kind == Kind::kListxattr ||
          (kind >= Kind::kSetxattr && kind <= Kind::kRmxattr &&
           seen.op->mode == kCapability);
+}
+
+// overlayfs judges the buffer by names which it then hides from users.
+bool IsListSize(const Planned& planned) {
+  return planned.op.kind == Kind::kListxattr && planned.op.ident != 0 &&
+         planned.op.n < 1000;
 }
 
 bool IsLinkAtime(const Seen& seen, const DiffRow& row) {
@@ -146,13 +163,18 @@ const Quirk kTable[] = {
     {.name = "largest-offset",
      .group = kAnyMount,
      .drop = IsBehindLimit,
-     .only_fs = "ext4 xfs",
+     .only_fs = "ext4 xfs overlay",
      .reason = "lseek and sendfile take offsets beyond the largest file of the "
                "host"},
-    {.name = "setfl-append",
+    {.name = "setfl-noatime",
      .group = kAnyMount,
-     .drop = ChangesAppend,
-     .reason = "F_SETFL cannot change O_APPEND of a passthrough file"},
+     .drop = ChangesNoatime,
+     .reason = "F_SETFL does not change O_NOATIME for reads on the host"},
+    {.name = "dir-end",
+     .group = kAnyMount,
+     .excuse = IsDirEnd,
+     .only_fs = "btrfs",
+     .reason = "read(2) at the end of a directory is EISDIR, not EINVAL"},
     {.name = "vain-fallocate",
      .group = kAnyMount,
      .drop = IsVainFallocate,
@@ -160,11 +182,12 @@ const Quirk kTable[] = {
      .reason =
          "a user's fallocate of a mode which the host does not know takes "
          "the set-id bits away"},
-    {.name = "link-atime",
+    {.name = "list-size",
      .group = kAnyMount,
-     .excuse = IsLinkAtime,
-     .reason = "the kernel keeps the targets of symbolic links: following one "
-               "does not move its atime"},
+     .drop = IsListSize,
+     .only_fs = "overlay",
+     .reason = "the size of a list of xattr names does not count the names "
+               "which are hidden from users"},
     {.name = "cached-atime",
      .group = kAnyMount,
      .excuse = IsLateAtime,
@@ -184,13 +207,23 @@ const Quirk kTable[] = {
      .group = kAnyMount,
      .excuse = IsMappedCapability,
      .reason = "mmap stores remove security.capability: of the same files"},
+    {.name = "setfl-append",
+     .group = "passthrough=on",
+     .drop = StopsAppending,
+     .reason = "F_SETFL does not take O_APPEND away from a file opened with "
+               "it"},
     {.name = "cached",
-     .group = kNoPassthrough,
+     .group = "passthrough=off",
      .cached = true,
      .reason = "there is no passthrough: what the rows above say of set-id "
                "files holds for every file"},
+    {.name = "link-atime",
+     .group = "cache=auto cache=always",
+     .excuse = IsLinkAtime,
+     .reason = "the kernel keeps the targets of symbolic links: following one "
+               "does not move its atime"},
     {.name = "dir-atime",
-     .group = kCached,
+     .group = "cache=always",
      .excuse = IsDirAtime,
      .reason = "listings from the mount's cache do not move atime of the "
                "directory"},

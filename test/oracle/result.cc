@@ -154,13 +154,17 @@ std::vector<DiffRow> Compare(const Result& l, const Result& r,
     if (i == l.size()) return rows;
   }
   using Key = std::pair<std::string, Tag>;
+  auto key = [](const Field& f) {
+    if (f.tag != Tag::kXattr) return Key(f.label, f.tag);
+    return Key(f.label + " " + f.text.substr(0, f.text.find(' ')), f.tag);
+  };
   std::map<Key, std::vector<const Field*>> right;
   for (const Field& f : r) {
-    if (!skip(f)) right[Key(f.label, f.tag)].push_back(&f);
+    if (!skip(f)) right[key(f)].push_back(&f);
   }
   for (const Field& f : l) {
     if (skip(f)) continue;
-    auto it = right.find(Key(f.label, f.tag));
+    auto it = right.find(key(f));
     if (it == right.end() || it->second.empty()) {
       rows.push_back({f.tag, f.label, ValueText(f), "(none)"});
       continue;
@@ -171,7 +175,7 @@ std::vector<DiffRow> Compare(const Result& l, const Result& r,
       rows.push_back({f.tag, f.label, ValueText(f), ValueText(*g)});
     }
   }
-  for (const auto& [key, fields] : right) {
+  for (const auto& [name, fields] : right) {
     for (const Field* g : fields) {
       rows.push_back({g->tag, g->label, "(none)", ValueText(*g)});
     }

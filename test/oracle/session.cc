@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <ctime>
 
@@ -153,6 +154,18 @@ void Session::CompareTimes(const Result before[2], const Result after[2],
   }
 }
 
+void Session::Remember(const Op& op) {
+  if (!quirks_.NeedsPast()) return;
+  Result objects;
+  // Looking at them walks their paths, which moves the atime of links; a step
+  // which failed early on has not done that.
+  const bool walked =
+      left_ret_ >= 0 || left_ret_ == -EPERM || left_ret_ == -EACCES;
+  Worker& left = workers_[kLeft][op.ident];
+  if (walked && left.Send(Request::kPeek, op)) left.Receive(&objects);
+  memory_.Note(op, objects);
+}
+
 bool Session::Step(const Op& op, Difference* diff) {
   Result before[2], out[2];
   if ((op.obs & kObsTimes) != 0) {
@@ -160,13 +173,6 @@ bool Session::Step(const Op& op, Difference* diff) {
     usleep(tick_us_);
   }
   if (!Both(op.ident, Request::kRun, op, out, diff)) return false;
-  if (quirks_.NeedsPast()) {
-    Result objects;
-    Worker& left = workers_[kLeft][op.ident];
-    if (left.Send(Request::kPeek, op) && left.Receive(&objects) == Reply::kOk) {
-      memory_.Note(op, objects);
-    }
-  }
   left_ret_ = 0;
   for (const Field& f : out[kLeft]) {
     if (f.tag == Tag::kRet && f.label.empty()) {
@@ -174,6 +180,7 @@ bool Session::Step(const Op& op, Difference* diff) {
       break;
     }
   }
+  Remember(op);
   if ((op.obs & kObsTimes) != 0) {
     Result rel[2];
     CompareTimes(before, out, rel);

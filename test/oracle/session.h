@@ -45,6 +45,8 @@ class Session {
   // op is null for the whole tree.
   bool CompareAll(const Op* op, Result out[2], const char* where,
                   Difference* diff);
+  // Notes what the step did to the left side's objects.
+  void Remember(const Op& op);
   static void CompareTimes(const Result before[2], const Result after[2],
                            Result rel[2]);
   bool WalkBoth(Difference* diff);
