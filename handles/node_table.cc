@@ -46,7 +46,8 @@ uint64_t NodeTable::HashOf(const ByHandle& file) const {
 }
 
 uint64_t NodeTable::HashOf(const ByNumbers& file) const {
-  std::array<uint64_t, 3> text = {file.fs, file.dev, file.ino};
+  std::array<uint64_t, 4> text = {file.fs, file.dev, file.ino,
+                                  static_cast<uint64_t>(file.birth_ns)};
   return SipHash(key_, std::as_bytes(std::span(text))) | kTableBit;
 }
 
@@ -107,7 +108,8 @@ bool NodeTable::Same(const Entry& entry, const ByHandle& file) {
 
 bool NodeTable::Same(const Entry& entry, const ByNumbers& file) {
   return (entry.kind == Kind::kFd || entry.kind == Kind::kName) &&
-         NumbersOf(entry) == file;
+         entry.fs == file.fs && NumbersOf(entry).dev == file.dev &&
+         NumbersOf(entry).ino == file.ino;
 }
 
 NodeTable::Entry* NodeTable::FindIn(Shard& shard, uint64_t id) {
@@ -235,14 +237,20 @@ NodeId NodeTable::Acquire(const ByNumbers& file, UniqueFd fd) {
 
 NodeId NodeTable::Acquire(const ByNumbers& file, ByName where) {
   NodeId parent = where.parent;
+  std::string name = where.name;
   bool fresh = false;
+  // Counted first, so that a FORGET of the file cannot take it before.
+  AddLookup(parent);
   NodeId id = AcquireFile(file, [&](Shard& shard, uint64_t id) {
     shard.mutex.AssertHeld();
     shard.names[id] = std::move(where);
     fresh = true;
     return MakeEntry(file, -1);
   });
-  if (fresh) AddLookup(parent);
+  if (!fresh) {
+    Moved(id, parent, std::move(name));
+    Forget(parent, 1);
+  }
   return id;
 }
 
@@ -275,17 +283,24 @@ Result<NodeTable::Found> NodeTable::Get(NodeId id) {
   return found;
 }
 
+bool NodeTable::IsByName(NodeId id) {
+  Shard& shard = ShardOf(Raw(id));
+  absl::MutexLock lock(&shard.mutex);
+  return shard.names.contains(Raw(id));
+}
+
 void NodeTable::Moved(NodeId id, NodeId parent, std::string name) {
-  NodeId old = kNoNode;
+  AddLookup(parent);
+  NodeId old = parent;
   {
     Shard& shard = ShardOf(Raw(id));
     absl::MutexLock lock(&shard.mutex);
     auto it = shard.names.find(Raw(id));
-    if (it == shard.names.end()) return;
-    old = std::exchange(it->second.parent, parent);
-    it->second.name = std::move(name);
+    if (it != shard.names.end()) {
+      old = std::exchange(it->second.parent, parent);
+      it->second.name = std::move(name);
+    }
   }
-  AddLookup(parent);
   Forget(old, 1);
 }
 

@@ -70,7 +70,8 @@ class Nodes {
   // Of a file that was just made without a name: pinned from birth.
   Result<Entry> AdoptNameless(BorrowedFd fd);
   // What a handle of the mount leads to (LOOKUP of "." and ".."). ESTALE for
-  // anything outside the source.
+  // directories outside the source; a file's place cannot be told from its
+  // inode, so whoever asks for one must compare Entry::generation.
   Result<Entry> LookupSelf(NodeId id);
   Result<Entry> LookupParent(NodeId id);
 
@@ -146,9 +147,11 @@ class Nodes {
   };
   // The handle behind an id, if it has one.
   std::optional<Located> Locate(NodeId id);
-  Result<SharedFd> ResolveWith(NodeId id, int flags, HotFds::Kind kind);
+  // `names` is how many nodes known by name may lead from one to the next: on
+  // the host a directory can have come to lie in what lay in it.
+  Result<SharedFd> ResolveWith(NodeId id, HotFds::Kind kind, int names);
   Result<UniqueFd> FindByName(const NodeTable::ByNumbers& numbers,
-                              const NodeTable::ByName& where);
+                              const NodeTable::ByName& where, int names);
   Result<UniqueFd> Reopen(BorrowedFd fd, int flags);
   bool IsInside(BorrowedFd dir);
 
