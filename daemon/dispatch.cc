@@ -12,8 +12,16 @@
 namespace handlefs {
 
 struct Dispatch {
-  using Thunk = Server::Outcome (*)(Server&, OpContext, io::Packet&);
-  using Table = std::array<Thunk, proto::kOpRows>;
+  // Decodes a request, runs its op, writes the payload of the reply.
+  using Answer = Status (*)(Server&, OpContext, const proto::RawRequest&,
+                            ReplyBuffer&);
+  // Deals with a whole packet: ops without reply, or with a late one.
+  using Special = void (*)(Server&, io::Packet&);
+  struct Row {
+    Answer answer = nullptr;
+    Special special = nullptr;
+  };
+  using Table = std::array<Row, proto::kOpRows>;
 
   static void Finish(Server& server, io::Packet& packet, Errno error) {
     server.TraceReply(packet.raw.header.opcode,
@@ -26,129 +34,121 @@ struct Dispatch {
                       packet.token.payload().first(payload));
     packet.token.Reply(payload);
   }
-  // The end of an op that gave a Result; `size` makes the payload.
-  template <typename T, typename Size>
-  static Server::Outcome Conclude(Server& server, io::Packet& packet,
-                                  OpContext context, const Result<T>& result,
-                                  Size size) {
-    if (result.ok()) {
-      Finish(server, packet, size());
-      return Server::Outcome::kDone;
-    }
-    if (result.error() == kWouldWait && context.place == Place::kReader) {
-      return Server::Outcome::kWouldWait;
-    }
-    Finish(server, packet, result.error());
-    return Server::Outcome::kDone;
-  }
 
+  // The request, vouched for by the handles that came with it.
   template <Opcode kOp>
-  static Result<proto::Request<kOp>> Decoded(const io::Packet& packet) {
-    return proto::Decode<kOp>(packet.raw);
+  static Result<proto::Request<kOp>> Decoded(Server& server,
+                                             const proto::RawRequest& raw) {
+    ASSIGN_OR_RETURN(proto::Request<kOp> request, proto::Decode<kOp>(raw));
+    RETURN_IF_ERROR(server.Vouch(request.node(), request.ext.handle));
+    RETURN_IF_ERROR(server.Vouch(OtherNode(request.in), request.ext.handle2));
+    return request;
+  }
+  template <typename Fixed>
+  static NodeId OtherNode(const Fixed&) {
+    return kNoNode;
+  }
+  static NodeId OtherNode(const abi::RenameIn& in) { return NodeId{in.newdir}; }
+  static NodeId OtherNode(const abi::Rename2In& in) {
+    return NodeId{in.newdir};
+  }
+  static NodeId OtherNode(const abi::LinkIn& in) {
+    return NodeId{in.oldnodeid};
+  }
+  static NodeId OtherNode(const abi::CopyFileRangeIn& in) {
+    return NodeId{in.nodeid_out};
   }
 
   // A reply of one struct, or a bare header (Unit).
   template <Opcode kOp, typename Out,
             Result<Out> (Ops::*kMethod)(OpContext, const Req<kOp>&)>
-  static Server::Outcome Value(Server& server, OpContext context,
-                               io::Packet& packet) {
+  static Status Value(Server& server, OpContext context,
+                      const proto::RawRequest& raw, ReplyBuffer& out) {
     constexpr const proto::OpRow& row = proto::RowOf(kOp);
     constexpr bool header_only = std::is_same_v<Out, Unit>;
     static_assert(header_only ? row.reply == proto::ReplyKind::kHeader
                               : row.reply == proto::ReplyKind::kFixed &&
                                     row.reply_size == sizeof(Out));
-    auto request = Decoded<kOp>(packet);
-    if (!request.ok()) {
-      Finish(server, packet, request.error());
-      return Server::Outcome::kDone;
-    }
-    auto result = (server.ops_.*kMethod)(context, *request);
-    return Conclude(server, packet, context, result, [&] {
-      if constexpr (header_only) return size_t{0};
-      proto::ReplyBuffer out(packet.token.payload());
-      if constexpr (!header_only) out.Put(*result);
-      return out.size();
-    });
+    ASSIGN_OR_RETURN(proto::Request<kOp> request, Decoded<kOp>(server, raw));
+    auto result = (server.ops_.*kMethod)(context, request);
+    if (!result.ok()) return result.error();
+    if constexpr (!header_only) out.Put(*result);
+    return Ok();
   }
 
   // A reply of data.
-  template <Opcode kOp, Status (Ops::*kMethod)(OpContext, const Req<kOp>&,
-                                               proto::ReplyBuffer&)>
-  static Server::Outcome Data(Server& server, OpContext context,
-                              io::Packet& packet) {
+  template <Opcode kOp,
+            Status (Ops::*kMethod)(OpContext, const Req<kOp>&, ReplyBuffer&)>
+  static Status Data(Server& server, OpContext context,
+                     const proto::RawRequest& raw, ReplyBuffer& out) {
     constexpr proto::ReplyKind kind = proto::RowOf(kOp).reply;
     static_assert(kind == proto::ReplyKind::kData ||
                   kind == proto::ReplyKind::kSizeOrData ||
                   kind == proto::ReplyKind::kFixedData);
-    auto request = Decoded<kOp>(packet);
-    if (!request.ok()) {
-      Finish(server, packet, request.error());
-      return Server::Outcome::kDone;
-    }
-    proto::ReplyBuffer out(packet.token.payload());
-    auto result = (server.ops_.*kMethod)(context, *request, out);
-    return Conclude(server, packet, context, result,
-                    [&] { return out.size(); });
+    ASSIGN_OR_RETURN(proto::Request<kOp> request, Decoded<kOp>(server, raw));
+    return (server.ops_.*kMethod)(context, request, out);
   }
 
   // No reply; a malformed one is dropped.
   template <Opcode kOp, void (Ops::*kMethod)(OpContext, const Req<kOp>&)>
-  static Server::Outcome Silent(Server& server, OpContext context,
-                                io::Packet& packet) {
+  static void Silent(Server& server, io::Packet& packet) {
     static_assert(proto::RowOf(kOp).reply == proto::ReplyKind::kNever);
-    if (auto request = Decoded<kOp>(packet); request.ok()) {
-      (server.ops_.*kMethod)(context, *request);
+    if (auto request = proto::Decode<kOp>(packet.raw); request.ok()) {
+      (server.ops_.*kMethod)(OpContext{}, *request);
     }
     packet.token.NoReply();
-    return Server::Outcome::kDone;
   }
 
   // The op answers by itself, perhaps later.
   template <Opcode kOp,
             void (Ops::*kMethod)(OpContext, const Req<kOp>&, io::Token)>
-  static Server::Outcome Later(Server& server, OpContext context,
-                               io::Packet& packet) {
+  static void Later(Server& server, io::Packet& packet) {
     static_assert(proto::RowOf(kOp).reply == proto::ReplyKind::kHeader);
-    auto request = Decoded<kOp>(packet);
+    auto request = Decoded<kOp>(server, packet.raw);
     if (!request.ok()) {
       Finish(server, packet, request.error());
-      return Server::Outcome::kDone;
+      return;
     }
-    (server.ops_.*kMethod)(context, *request, std::move(packet.token));
-    return Server::Outcome::kDone;
+    (server.ops_.*kMethod)(OpContext{}, *request, std::move(packet.token));
   }
 
   // Answered without the host.
-  static Server::Outcome Acknowledge(Server& server, OpContext,
-                                     io::Packet& packet) {
-    Finish(server, packet, size_t{0});
-    return Server::Outcome::kDone;
+  static Status Acknowledge(Server&, OpContext, const proto::RawRequest&,
+                            ReplyBuffer&) {
+    return Ok();
   }
-  static Server::Outcome Ignore(Server&, OpContext, io::Packet& packet) {
-    packet.token.NoReply();
-    return Server::Outcome::kDone;
+  static Status Enosys(Server&, OpContext, const proto::RawRequest&,
+                       ReplyBuffer&) {
+    return Errno(ENOSYS);
   }
-  static Server::Outcome SecondInit(Server& server, OpContext,
-                                    io::Packet& packet) {
-    Finish(server, packet, Errno(EIO));
-    return Server::Outcome::kDone;
+  static Status SecondInit(Server&, OpContext, const proto::RawRequest&,
+                           ReplyBuffer&) {
+    return Errno(EIO);
   }
-  static Server::Outcome Interrupt(Server& server, OpContext,
-                                   io::Packet& packet) {
-    if (auto request = Decoded<Opcode::kInterrupt>(packet); request.ok()) {
-      server.Interrupt(Unique{request->in.unique});
+  static Status Compound(Server& server, OpContext context,
+                         const proto::RawRequest& raw, ReplyBuffer& out) {
+    return server.RunCompound(context, raw, out);
+  }
+  // The ops of the RFC exist under a dialect that has them.
+  template <Opcode kOp,
+            Status (Ops::*kMethod)(OpContext, const Req<kOp>&, ReplyBuffer&)>
+  static Status OfDialect(Server& server, OpContext context,
+                          const proto::RawRequest& raw, ReplyBuffer& out) {
+    if (server.dialect().entry == proto::EntryShape::kNone) {
+      return Errno(ENOSYS);
     }
-    packet.token.NoReply();
-    return Server::Outcome::kDone;
+    return Data<kOp, kMethod>(server, context, raw, out);
   }
-  static Server::Outcome Enosys(Server& server, OpContext, io::Packet& packet) {
-    Finish(server, packet, Errno(ENOSYS));
-    return Server::Outcome::kDone;
+  static void Ignore(Server&, io::Packet& packet) { packet.token.NoReply(); }
+  static void Interrupt(Server& server, io::Packet& packet) {
+    auto request = proto::Decode<Opcode::kInterrupt>(packet.raw);
+    if (request.ok()) server.Interrupt(Unique{request->in.unique});
+    packet.token.NoReply();
   }
 
   struct Binder {
     Table table{};
-    constexpr Thunk& operator[](Opcode op) {
+    constexpr Row& operator[](Opcode op) {
       return table[proto::RowIndex(static_cast<uint32_t>(op))];
     }
   };
@@ -156,14 +156,16 @@ struct Dispatch {
 };
 
 #define HANDLEFS_VALUE(op, out, method) \
-  bind[Opcode::op] = &Dispatch::Value<Opcode::op, out, &Ops::method>
+  bind[Opcode::op] = {.answer = &Dispatch::Value<Opcode::op, out, &Ops::method>}
 #define HANDLEFS_DATA(op, method) \
-  bind[Opcode::op] = &Dispatch::Data<Opcode::op, &Ops::method>
+  bind[Opcode::op] = {.answer = &Dispatch::Data<Opcode::op, &Ops::method>}
+#define HANDLEFS_SILENT(op, method) \
+  bind[Opcode::op] = {.special = &Dispatch::Silent<Opcode::op, &Ops::method>}
 
 constexpr Dispatch::Table Dispatch::MakeTable() {
   Binder bind;
   HANDLEFS_VALUE(kLookup, abi::EntryOut, Lookup);
-  bind[Opcode::kForget] = &Silent<Opcode::kForget, &Ops::Forget>;
+  HANDLEFS_SILENT(kForget, Forget);
   HANDLEFS_VALUE(kGetattr, abi::AttrOut, Getattr);
   HANDLEFS_VALUE(kSetattr, abi::AttrOut, Setattr);
   HANDLEFS_DATA(kReadlink, Readlink);
@@ -185,57 +187,88 @@ constexpr Dispatch::Table Dispatch::MakeTable() {
   HANDLEFS_DATA(kListxattr, Listxattr);
   HANDLEFS_VALUE(kRemovexattr, Unit, Removexattr);
   HANDLEFS_VALUE(kFlush, Unit, Flush);
-  bind[Opcode::kInit] = &SecondInit;
+  bind[Opcode::kInit] = {.answer = &SecondInit};
   HANDLEFS_VALUE(kOpendir, abi::OpenOut, Opendir);
   HANDLEFS_DATA(kReaddir, Readdir);
   HANDLEFS_VALUE(kReleasedir, Unit, Releasedir);
   HANDLEFS_VALUE(kFsyncdir, Unit, Fsyncdir);
   HANDLEFS_VALUE(kGetlk, abi::LkOut, Getlk);
   HANDLEFS_VALUE(kSetlk, Unit, Setlk);
-  bind[Opcode::kSetlkw] = &Later<Opcode::kSetlkw, &Ops::Setlkw>;
+  bind[Opcode::kSetlkw] = {.special = &Later<Opcode::kSetlkw, &Ops::Setlkw>};
   HANDLEFS_VALUE(kAccess, Unit, Access);
   HANDLEFS_VALUE(kCreate, abi::CreateOut, Create);
-  bind[Opcode::kInterrupt] = &Interrupt;
+  bind[Opcode::kInterrupt] = {.special = &Interrupt};
   // Block numbers mean nothing to the client; only fuseblk mounts ask.
-  bind[Opcode::kBmap] = &Enosys;
-  bind[Opcode::kDestroy] = &Acknowledge;
+  bind[Opcode::kBmap] = {.answer = &Enosys};
+  bind[Opcode::kDestroy] = {.answer = &Acknowledge};
   HANDLEFS_DATA(kIoctl, Ioctl);
   // Regular files are always ready: the kernel answers that itself after this.
-  bind[Opcode::kPoll] = &Enosys;
+  bind[Opcode::kPoll] = {.answer = &Enosys};
   // Nothing is ever retrieved.
-  bind[Opcode::kNotifyReply] = &Ignore;
-  bind[Opcode::kBatchForget] = &Silent<Opcode::kBatchForget, &Ops::BatchForget>;
+  bind[Opcode::kNotifyReply] = {.special = &Ignore};
+  HANDLEFS_SILENT(kBatchForget, BatchForget);
   HANDLEFS_VALUE(kFallocate, Unit, Fallocate);
   HANDLEFS_DATA(kReaddirplus, Readdirplus);
   HANDLEFS_VALUE(kRename2, Unit, Rename2);
   HANDLEFS_VALUE(kLseek, abi::LseekOut, Lseek);
   HANDLEFS_VALUE(kCopyFileRange, abi::WriteOut, CopyFileRange);
   // DAX windows exist on virtiofs alone.
-  bind[Opcode::kSetupmapping] = &Enosys;
-  bind[Opcode::kRemovemapping] = &Enosys;
+  bind[Opcode::kSetupmapping] = {.answer = &Enosys};
+  bind[Opcode::kRemovemapping] = {.answer = &Enosys};
   HANDLEFS_VALUE(kSyncfs, Unit, Syncfs);
   HANDLEFS_VALUE(kTmpfile, abi::CreateOut, Tmpfile);
   HANDLEFS_VALUE(kStatx, abi::StatxOut, Statx);
   HANDLEFS_VALUE(kCopyFileRange64, abi::CopyFileRangeOut, CopyFileRange64);
+  bind[Opcode::kCompound] = {.answer = &Compound};
+  bind[Opcode::kLookupHandle] = {
+      .answer = &OfDialect<Opcode::kLookupHandle, &Ops::LookupHandle>};
+  bind[Opcode::kMkobjHandle] = {
+      .answer = &OfDialect<Opcode::kMkobjHandle, &Ops::MkobjHandle>};
   // A character device is not what is served here.
-  bind[Opcode::kCuseInit] = &Enosys;
+  bind[Opcode::kCuseInit] = {.answer = &Enosys};
   return bind.table;
 }
 
 namespace {
-constexpr Dispatch::Table kThunks = Dispatch::MakeTable();
-static_assert(std::none_of(kThunks.begin(), kThunks.end(),
-                           [](Dispatch::Thunk t) { return t == nullptr; }),
+constexpr Dispatch::Table kRows = Dispatch::MakeTable();
+static_assert(std::all_of(kRows.begin(), kRows.end(),
+                          [](const Dispatch::Row& row) {
+                            return (row.answer == nullptr) !=
+                                   (row.special == nullptr);
+                          }),
               "every row is handled, or bound to Enosys with its reason");
 }  // namespace
 
+Status Server::Vouch(NodeId node, const std::optional<proto::Bytes>& handle) {
+  if (!handle || dialect_.load()->entry == proto::EntryShape::kNone) {
+    return Ok();
+  }
+  if (node == kNoNode) return Errno(EINVAL);
+  return nodes_.Vouch(node, *handle);
+}
+
+Status Server::Answer(OpContext context, const proto::RawRequest& raw,
+                      ReplyBuffer& out) {
+  const Dispatch::Row& row = kRows[proto::RowIndex(raw.header.opcode)];
+  return row.answer(*this, context, raw, out);
+}
+
 void Server::Run(io::Packet packet, Place place) {
-  size_t index = proto::RowIndex(packet.raw.header.opcode);
-  if (kThunks[index](*this, OpContext{.place = place}, packet) ==
-      Outcome::kDone) {
+  const Dispatch::Row& row = kRows[proto::RowIndex(packet.raw.header.opcode)];
+  if (dialect_.load(std::memory_order_relaxed)->handles_everywhere) {
+    Nodes::BeginRequest();
+  }
+  if (row.special != nullptr) {
+    row.special(*this, packet);
     return;
   }
-  if (pool_ != nullptr) {
+  ReplyBuffer out(packet.token.payload());
+  Status status = row.answer(*this, OpContext{.place = place}, packet.raw, out);
+  if (status.ok()) {
+    Dispatch::Finish(*this, packet, out.size());
+  } else if (status.error() != kWouldWait || place != Place::kReader) {
+    Dispatch::Finish(*this, packet, status.error());
+  } else if (pool_ != nullptr) {
     uint32_t group = nodes_.FsOf(NodeId{packet.raw.header.nodeid}).index;
     pool_->Submit(group, std::move(packet));
   } else {

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "io/base/fd.h"
 #include "proto/cursor.h"
+#include "proto/dialect.h"
 #include "proto/flags.h"
 
 namespace handlefs {
@@ -41,6 +42,9 @@ std::string Features(const abi::InitIn& in) {
        }) {
     absl::StrAppend(&out, "  ", flags.Has(bit) ? "yes  " : "no   ", text, "\n");
   }
+  proto::Fingerprint fingerprint = proto::RecognizeInit(in);
+  absl::StrAppend(&out, "dialect ", std::string(fingerprint.dialect->name),
+                  ": ", fingerprint.evidence, "\n");
   return out;
 }
 

@@ -79,6 +79,26 @@ InitAnswer Negotiate(const abi::InitIn& in, const Options& options,
   InitFlags offered = InitFlags::FromWire(in.flags, in.flags2);
   InitFlags want = Wanted(options, facts);
   Negotiated answer;
+  answer.dialect = options.dialect;
+  if (answer.dialect == nullptr) {
+    proto::Fingerprint fingerprint = proto::RecognizeInit(in);
+    answer.dialect = fingerprint.dialect;
+    answer.evidence = std::move(fingerprint.evidence);
+  }
+  if (answer.dialect->answers_handle_bit) {
+    if (proto::HasBufpoolBit(in)) {
+      return Refused{
+          .error = EPROTO,
+          .why = absl::StrCat(
+              "dialect=", std::string(answer.dialect->name),
+              ": this kernel means io_uring buffer pools by INIT bit 43 and "
+              "has no LOOKUP_HANDLE; use dialect=mainline")};
+    }
+    // Its entries have no handle; the kernel warns and spoils open inodes.
+    want.Remove(init::kDoReaddirplus).Remove(init::kReaddirplusAuto);
+    // Never offered by the kernels that know it.
+    answer.flags.Add(init::kBit43).Add(init::kInitExt);
+  }
   for (int bit = 0; bit < 64; ++bit) {
     auto b = static_cast<init::Bit>(bit);
     if (offered.Has(b) && want.Has(b)) answer.flags.Add(b);

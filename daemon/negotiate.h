@@ -22,6 +22,8 @@ struct HostFacts {
 struct Negotiated {
   abi::InitOut out{};
   proto::InitFlags flags;  // in effect: offered and answered
+  const proto::Dialect* dialect = &proto::MainlineDialect();
+  std::string evidence;  // for dialect=auto: why this one
 };
 // The kernel speaks a later major: this is the answer, another INIT follows.
 struct TryAgain {

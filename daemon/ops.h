@@ -24,6 +24,7 @@
 #include "io/offload.h"
 #include "io/transport.h"
 #include "proto/cursor.h"
+#include "proto/dialect.h"
 #include "proto/flags.h"
 #include "proto/reply.h"
 
@@ -32,8 +33,17 @@ namespace handlefs {
 // Where an op runs: a reader may not wait, a pool thread may.
 enum class Place { kReader, kPool };
 
+// What the ops of one compound hand to each other.
+struct Chain {
+  // The file that MKOBJ_HANDLE just made, for the OPEN behind it, whose own
+  // flags are not the caller's (RFC v3).
+  UniqueFd made;
+  int made_flags = 0;
+};
+
 struct OpContext {
   Place place = Place::kReader;
+  Chain* chain = nullptr;  // set in a compound
 };
 
 // Settled by options and INIT before the first op.
@@ -45,6 +55,7 @@ struct Policy {
   bool passthrough = false;
   bool host_locks = true;
   bool exported = false;
+  proto::EntryShape entry_shape = proto::EntryShape::kNone;
 };
 
 inline Caller CallerOf(const abi::InHeader& header) {
@@ -66,6 +77,8 @@ class Ops {
 
   // ops_name.cc
   Result<abi::EntryOut> Lookup(OpContext, const Req<Opcode::kLookup>&);
+  Status LookupHandle(OpContext, const Req<Opcode::kLookupHandle>&,
+                      ReplyBuffer&);
   void Forget(OpContext, const Req<Opcode::kForget>&);
   void BatchForget(OpContext, const Req<Opcode::kBatchForget>&);
   Result<abi::EntryOut> Symlink(OpContext, const Req<Opcode::kSymlink>&);
@@ -89,6 +102,7 @@ class Ops {
   Result<abi::OpenOut> Open(OpContext, const Req<Opcode::kOpen>&);
   Result<abi::CreateOut> Create(OpContext, const Req<Opcode::kCreate>&);
   Result<abi::CreateOut> Tmpfile(OpContext, const Req<Opcode::kTmpfile>&);
+  Status MkobjHandle(OpContext, const Req<Opcode::kMkobjHandle>&, ReplyBuffer&);
   Status Flush(OpContext, const Req<Opcode::kFlush>&);
   Status Release(OpContext, const Req<Opcode::kRelease>&);
   Status Fsync(OpContext, const Req<Opcode::kFsync>&);
@@ -123,6 +137,13 @@ class Ops {
   Status Setlk(OpContext, const Req<Opcode::kSetlk>&);
   void Setlkw(OpContext, const Req<Opcode::kSetlkw>&, io::Token);
 
+  // Takes back what an op gave that succeeded with this payload and whose reply
+  // the kernel throws away: the lookup, the open file; and with kNames what it
+  // made (MKDIR, MKNOD, SYMLINK, LINK, CREATE, MKOBJ_HANDLE).
+  enum class Undo { kReferences, kNames };
+  void TakeBack(const proto::RawRequest& request, proto::Bytes payload,
+                Undo what);
+
  private:
   using FilePtr = std::shared_ptr<OpenFile>;
 
@@ -130,6 +151,14 @@ class Ops {
   // that is closed; one of an earlier server is opened again from its node.
   Result<FilePtr> FileOf(Fh fh, NodeId node, uint32_t open_flags);
   abi::EntryOut ToEntryOut(const Nodes::Entry& entry);
+  // The reply of LOOKUP_HANDLE and MKOBJ_HANDLE in the dialect's shape.
+  void PutEntry(const Nodes::Entry& entry, ReplyBuffer& out);
+  Result<Nodes::Entry> LookupDots(NodeId node, bool self);
+  // Makes a file that was not there and opens it; ESTALE where one is.
+  Result<UniqueFd> MakeFile(BorrowedFd dir, const char* name,
+                            const abi::CreateIn& in,
+                            const abi::InHeader& caller,
+                            const proto::Extensions& ext);
   Validity AttrValidity(NodeId node);
   Result<abi::AttrOut> AttrOf(NodeId node, BorrowedFd fd);
   Status ApplyContext(const proto::Extensions& ext, BorrowedFd dir,
@@ -154,6 +183,8 @@ class Ops {
                         const abi::CopyFileRangeIn& in, uint64_t limit);
   Status SetLock(const abi::InHeader& header, const abi::LkIn& in,
                  const FilePtr& file);
+  // An open file of which the kernel never learned.
+  void CloseUnused(Fh fh);
   Result<FilePtr> DirOf(const abi::ReadIn& in, NodeId node);
 
   Nodes& nodes_;

@@ -96,6 +96,10 @@ Result<abi::OpenOut> Ops::Opened(NodeId node, UniqueFd fd, int flags,
 
 Result<abi::OpenOut> Ops::Open(OpContext context,
                                const Req<Opcode::kOpen>& request) {
+  if (context.chain != nullptr && context.chain->made) {
+    return Opened(request.node(), std::move(context.chain->made),
+                  context.chain->made_flags, S_IFREG);
+  }
   int flags = HostFlags(request.in.flags);
   // Breaking another process's lease can take long. O_NONBLOCK has no other
   // effect on a regular file.
@@ -123,37 +127,62 @@ Result<abi::CreateOut> Ops::Created(const Nodes::Entry& entry, UniqueFd fd,
   return abi::CreateOut{.entry = ToEntryOut(entry), .open = *open};
 }
 
-Result<abi::CreateOut> Ops::Create(OpContext,
-                                   const Req<Opcode::kCreate>& request) {
-  ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
-  const char* name = request.text.c_str();
-  int flags = HostFlags(request.in.flags);
-  SetThreadUmask(request.in.umask);
+Result<UniqueFd> Ops::MakeFile(BorrowedFd dir, const char* name,
+                               const abi::CreateIn& in,
+                               const abi::InHeader& header,
+                               const proto::Extensions& ext) {
+  SetThreadUmask(in.umask);
   UniqueFd fd;
   {
-    AsCaller caller(request.header.uid, request.header.gid, request.ext.group);
+    AsCaller caller(header.uid, header.gid, ext.group);
     // Always exclusive: the kernel has checked the rights to make a file, not
     // those to open one that somebody made meanwhile.
-    fd = UniqueFd(
-        openat(dir->get(), name,
-               (flags & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-               request.in.mode & 07777));
+    fd = UniqueFd(openat(dir.get(), name,
+                         (HostFlags(in.flags) & ~O_TRUNC) | O_CREAT | O_EXCL |
+                             O_NOFOLLOW | O_CLOEXEC,
+                         in.mode & 07777));
     if (!fd) {
       // ESTALE makes the kernel look the name up again, and then it opens what
       // is there with all its checks.
-      bool exclusive = (request.in.flags & O_EXCL) != 0;
+      bool exclusive = (in.flags & O_EXCL) != 0;
       if (errno == EEXIST && !exclusive) return Errno(ESTALE);
       return LastErrno();
     }
   }
-  if (request.ext.secctx && !request.ext.secctx->value.empty()) {
-    RETURN_IF_ERROR(SetXattrAt(nodes_.proc_fds(), fd,
-                               request.ext.secctx->name.c_str(),
-                               request.ext.secctx->value, 0));
+  if (ext.secctx && !ext.secctx->value.empty()) {
+    RETURN_IF_ERROR(SetXattrAt(nodes_.proc_fds(), fd, ext.secctx->name.c_str(),
+                               ext.secctx->value, 0));
   }
+  return fd;
+}
+
+Result<abi::CreateOut> Ops::Create(OpContext,
+                                   const Req<Opcode::kCreate>& request) {
+  ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
+  const char* name = request.text.c_str();
+  ASSIGN_OR_RETURN(UniqueFd fd, MakeFile(*dir, name, request.in, request.header,
+                                         request.ext));
   ASSIGN_OR_RETURN(Nodes::Entry entry,
                    nodes_.LookupIn(*dir, request.node(), name));
-  return Created(entry, std::move(fd), flags & ~O_TRUNC);
+  return Created(entry, std::move(fd), HostFlags(request.in.flags) & ~O_TRUNC);
+}
+
+Status Ops::MkobjHandle(OpContext context,
+                        const Req<Opcode::kMkobjHandle>& request,
+                        ReplyBuffer& out) {
+  ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
+  const char* name = request.text.c_str();
+  if (request.in.mode != 0 && !S_ISREG(request.in.mode)) return Errno(EINVAL);
+  ASSIGN_OR_RETURN(UniqueFd fd, MakeFile(*dir, name, request.in, request.header,
+                                         request.ext));
+  ASSIGN_OR_RETURN(Nodes::Entry entry,
+                   nodes_.LookupIn(*dir, request.node(), name));
+  if (context.chain != nullptr) {
+    context.chain->made = std::move(fd);
+    context.chain->made_flags = HostFlags(request.in.flags) & ~O_TRUNC;
+  }
+  PutEntry(entry, out);
+  return Ok();
 }
 
 Result<abi::CreateOut> Ops::Tmpfile(OpContext,
@@ -178,6 +207,12 @@ Result<abi::CreateOut> Ops::Tmpfile(OpContext,
   }
   ASSIGN_OR_RETURN(Nodes::Entry entry, nodes_.AdoptNameless(fd));
   return Created(entry, std::move(fd), flags);
+}
+
+void Ops::CloseUnused(Fh fh) {
+  auto file = files_.Remove(fh);
+  if (!file.ok()) return;
+  backings_.Release((*file)->node, (*file)->backing, AccessOf((*file)->flags));
 }
 
 void Ops::ForgetTimes(const OpenFile& file) {

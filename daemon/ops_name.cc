@@ -5,11 +5,14 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstring>
 
 #include "daemon/ops.h"
 #include "daemon/xattr_at.h"
 
 namespace handlefs {
+
+using proto::EntryShape;
 
 Ops::Ops(Nodes& nodes, OpenFiles& files, io::Connection& connection)
     : nodes_(nodes),
@@ -38,22 +41,52 @@ abi::EntryOut Ops::ToEntryOut(const Nodes::Entry& entry) {
           .attr = ToAttr(entry.stx, entry.ino)};
 }
 
-Result<abi::EntryOut> Ops::Lookup(OpContext,
+void Ops::PutEntry(const Nodes::Entry& entry, ReplyBuffer& out) {
+  // The kernel (RFC v3) takes the name's lifetime for that of the attributes
+  // too when it revalidates: they are one.
+  const Validity valid = AttrValidity(entry.id);
+  if (policy_.entry_shape == EntryShape::kInline) {
+    out.Put(abi::EntryHandleOut{.nodeid = Raw(entry.id),
+                                .generation = entry.generation,
+                                .entry_valid = valid.seconds,
+                                .attr_valid = valid.seconds,
+                                .entry_valid_nsec = valid.nanoseconds,
+                                .attr_valid_nsec = valid.nanoseconds,
+                                .stat = ToStatx(entry.stx, entry.ino)});
+  } else {
+    out.Put(abi::Entry2Out{.nodeid = Raw(entry.id),
+                           .generation = entry.generation,
+                           .entry_valid = valid.seconds,
+                           .entry_valid_nsec = valid.nanoseconds,
+                           .flags = 0,
+                           .spare = 0});
+  }
+  // The size is always there, also 0: the kernel would take what comes next.
+  NodeHandle handle = nodes_.HandleOf(entry.id);
+  out.Put(abi::FileHandle{.size = handle.size});
+  std::memcpy(out.Space().data(), handle.bytes.data(), handle.size);
+  out.Use(handle.size);
+}
+
+Result<Nodes::Entry> Ops::LookupDots(NodeId node, bool self) {
+  // "." and ".." come from handles of the mount alone.
+  if (!policy_.exported) return Errno(ESTALE);
+  return self ? nodes_.LookupSelf(node) : nodes_.LookupParent(node);
+}
+
+Result<abi::EntryOut> Ops::Lookup(OpContext context,
                                   const Req<Opcode::kLookup>& request) {
   const char* name = request.text.c_str();
-  // "." and ".." come from handles of the mount alone.
   bool self = request.text.view() == ".";
   if (self || request.text.view() == "..") {
-    if (!policy_.exported) return Errno(ESTALE);
-    ASSIGN_OR_RETURN(Nodes::Entry entry,
-                     self ? nodes_.LookupSelf(request.node())
-                          : nodes_.LookupParent(request.node()));
+    ASSIGN_OR_RETURN(Nodes::Entry entry, LookupDots(request.node(), self));
     return ToEntryOut(entry);
   }
   auto entry = nodes_.Lookup(request.node(), name);
   if (entry.ok()) return ToEntryOut(*entry);
   const Validity& negative = policy_.negative;
-  if (entry.error() == Errno(ENOENT) &&
+  // What follows in a compound would be about node 0.
+  if (entry.error() == Errno(ENOENT) && context.chain == nullptr &&
       (negative.seconds != 0 || negative.nanoseconds != 0)) {
     abi::EntryOut out{};  // nodeid 0: there is no such name
     out.entry_valid = negative.seconds;
@@ -61,6 +94,17 @@ Result<abi::EntryOut> Ops::Lookup(OpContext,
     return out;
   }
   return entry.error();
+}
+
+Status Ops::LookupHandle(OpContext, const Req<Opcode::kLookupHandle>& request,
+                         ReplyBuffer& out) {
+  bool self = request.text.view() == ".";
+  auto entry = self || request.text.view() == ".."
+                   ? LookupDots(request.node(), self)
+                   : nodes_.Lookup(request.node(), request.text.c_str());
+  if (!entry.ok()) return entry.error();
+  PutEntry(*entry, out);
+  return Ok();
 }
 
 void Ops::Forget(OpContext, const Req<Opcode::kForget>& request) {
@@ -199,6 +243,40 @@ Status Ops::Rename(OpContext, const Req<Opcode::kRename>& request) {
 Status Ops::Rename2(OpContext, const Req<Opcode::kRename2>& request) {
   return Move(request.node(), request.text.c_str(), NodeId{request.in.newdir},
               request.text2.c_str(), request.in.flags, request.header);
+}
+
+void Ops::TakeBack(const proto::RawRequest& request, proto::Bytes payload,
+                   Undo what) {
+  const proto::OpRow* row = proto::FindRow(request.header.opcode);
+  const bool makes_entry = (row->flags & proto::kMakesEntry) != 0;
+  proto::Cursor cursor(payload);
+  // Names first: the pin of a file that loses its last name counts lookups.
+  if (what == Undo::kNames && makes_entry &&
+      (row->flags & proto::kMutates) != 0 && row->op != Opcode::kTmpfile) {
+    proto::Cursor text(request.tail);
+    auto name = text.TakeText(proto::Text::kName);
+    auto dir = nodes_.ResolveDir(NodeId{request.header.nodeid});
+    if (name.ok() && dir.ok()) {
+      auto victim = nodes_.LookAtVictim(**dir, name->c_str());
+      int flags = row->op == Opcode::kMkdir ? AT_REMOVEDIR : 0;
+      if (unlinkat((*dir)->get(), name->c_str(), flags) == 0 && victim) {
+        nodes_.LostName(*victim);
+      }
+    }
+  }
+  std::optional<abi::OpenOut> open;
+  if (row->op == Opcode::kOpen || row->op == Opcode::kOpendir) {
+    open = cursor.Take<abi::OpenOut>();
+  } else if (row->op == Opcode::kCreate || row->op == Opcode::kTmpfile) {
+    auto create = cursor.Take<abi::CreateOut>();
+    if (create) open = create->open;
+  }
+  if (open) CloseUnused(Fh{open->fh});
+  if (makes_entry) {
+    if (auto id = proto::Cursor(payload).Take<uint64_t>()) {
+      nodes_.Forget(NodeId{*id}, 1);
+    }
+  }
 }
 
 }  // namespace handlefs

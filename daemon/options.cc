@@ -56,6 +56,16 @@ absl::Status Choose(E& out, std::string_view value,
   return Bad(absl::StrCat("'", Str(value), "' is not one of ", words));
 }
 
+absl::Status ChooseDialect(Options& options, std::string_view value) {
+  options.dialect = proto::FindDialect(value);
+  if (options.dialect != nullptr || value == "auto") return absl::OkStatus();
+  std::string words = "auto";
+  for (const proto::Dialect* dialect : proto::Dialects()) {
+    absl::StrAppend(&words, ", ", Str(dialect->name));
+  }
+  return Bad(absl::StrCat("'", Str(value), "' is not one of ", words));
+}
+
 absl::Status ChooseSwitch(Switch& out, std::string_view value) {
   return Choose(out, value, {{"off", Switch::kOff}, {"on", Switch::kOn}});
 }
@@ -189,6 +199,8 @@ constexpr Row kServeRows[] = {
        return Choose(o.transport, v,
                      {{"auto", Transport::kAuto}, {"dev", Transport::kDev}});
      }},
+    {"dialect", "NAME", "posted protocols: auto, or one of README's (mainline)",
+     [](Options& o, std::string_view v) { return ChooseDialect(o, v); }},
     {"offload", "auto|always|never",
      "use other threads for what may wait (auto)",
      [](Options& o, std::string_view v) {

@@ -16,6 +16,7 @@
 #include "daemon/log.h"
 #include "handles/host_fs.h"
 #include "handles/source.h"
+#include "proto/dialect.h"
 
 namespace handlefs {
 
@@ -57,6 +58,8 @@ struct Options {
 
   // Serving
   Transport transport = Transport::kAuto;
+  // Null: from the kernel's INIT and its compounds.
+  const proto::Dialect* dialect = &proto::MainlineDialect();
   Offload offload = Offload::kAuto;
   uint32_t threads = 16;
 

@@ -210,7 +210,9 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
                                        : Nodes::Export::kOff,
                        .key = RandomKey(),
                        .fd_budget = FdBudget(fd_limit)};
-  if (options.exported == Switch::kOn) {
+  // What is given out under a key that is lost with the process is lost too.
+  if (options.exported == Switch::kOn ||
+      options.dialect != &proto::MainlineDialect()) {
     auto key = LoadKey(options.key_file, source->dir);
     if (!key.ok()) return Report({ExitCode::kUsage, Message(key.status())});
     config.key = *key;

@@ -46,6 +46,7 @@ Policy MakePolicy(const Options& options, const Negotiated& negotiated) {
   policy.passthrough = negotiated.flags.Has(proto::init::kPassthrough);
   policy.host_locks = negotiated.flags.Has(proto::init::kPosixLocks);
   policy.exported = negotiated.flags.Has(proto::init::kExportSupport);
+  policy.entry_shape = negotiated.dialect->entry;
   return policy;
 }
 
@@ -135,11 +136,21 @@ void Server::Start(io::Packet packet) {
   }
   const Negotiated& negotiated = std::get<Negotiated>(answer);
   ops_.policy() = MakePolicy(options_, negotiated);
+  dialect_.store(negotiated.dialect);
+  if (negotiated.dialect->parse != nullptr) framing_ = negotiated.dialect;
+  if (negotiated.dialect->handles_everywhere) nodes_.KernelKeepsHandles();
   transport_.SetSetxattrSize(
       negotiated.flags.Has(proto::init::kSetxattrExt) ? 16 : 8);
   state_.store(State::kServing);
   reply(negotiated.out);
   if (on_serving_) on_serving_();
+  if (negotiated.dialect != &proto::MainlineDialect() ||
+      !negotiated.evidence.empty()) {
+    Log(LogLevel::kInfo,
+        absl::StrCat("dialect ", std::string(negotiated.dialect->name),
+                     negotiated.evidence.empty() ? "" : ": ",
+                     negotiated.evidence));
+  }
 }
 
 bool Server::GoesToPool(const proto::OpRow& row, NodeId node) const {

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -50,10 +51,18 @@ class Server final : public io::PacketHandler {
 
  private:
   friend struct Dispatch;
-  enum class Outcome { kDone, kWouldWait };
 
   void Start(io::Packet packet);
   void Run(io::Packet packet, Place place);
+  // One request of the kind that has an answer; `out` gets the payload.
+  Status Answer(OpContext context, const proto::RawRequest& raw,
+                ReplyBuffer& out);
+  // compound.cc
+  Status RunCompound(OpContext context, const proto::RawRequest& raw,
+                     ReplyBuffer& out);
+  const proto::Dialect* FramingOf(proto::Bytes body);
+  const proto::Dialect& dialect() const { return *dialect_.load(); }
+  Status Vouch(NodeId node, const std::optional<proto::Bytes>& handle);
   bool GoesToPool(const proto::OpRow& row, NodeId node) const;
   bool IsOwnThread(uint32_t tid) const;
   void Interrupt(Unique target);
@@ -70,6 +79,10 @@ class Server final : public io::PacketHandler {
   Ops ops_;
   std::unique_ptr<io::OffloadPool> pool_;
   std::atomic<State> state_{State::kStarting};
+  // Settled by INIT; the framing of compounds, where options leave it open, by
+  // the first compound.
+  std::atomic<const proto::Dialect*> dialect_{&proto::MainlineDialect()};
+  std::atomic<const proto::Dialect*> framing_{nullptr};
   mutable absl::Mutex mutex_;
   std::string failure_ ABSL_GUARDED_BY(mutex_);
   // Thread ids of this process that serve: a request from one of them would

@@ -3,6 +3,9 @@
 namespace handlefs {
 namespace {
 
+// 2^32 over the golden ratio: neighbours end far apart.
+constexpr uint32_t Mix(uint32_t ino) { return ino * 0x9e3779b1u; }
+
 template <typename T>
 T Load(const HostHandle& handle, size_t at) {
   T value;
@@ -74,12 +77,12 @@ std::optional<NodeId> Codec::Pack(const HostHandle& handle) const {
     return std::nullopt;
   }
   auto ino = static_cast<uint32_t>(fields->ino);
-  return NodeId{uint64_t{ino} << 32 | (fields->generation ^ ino)};
+  return NodeId{uint64_t{ino} << 32 | (fields->generation ^ Mix(ino))};
 }
 
 HostHandle Codec::Unpack(NodeId id) const {
   auto ino = static_cast<uint32_t>(Raw(id) >> 32);
-  uint32_t generation = static_cast<uint32_t>(Raw(id)) ^ ino;
+  uint32_t generation = static_cast<uint32_t>(Raw(id)) ^ Mix(ino);
   HostHandle handle;
   handle.type = type_;
   handle.size = size_;

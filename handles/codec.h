@@ -1,6 +1,7 @@
 // Packs a host handle into a nodeid and back, without a table:
-//   nodeid = inode number << 32 | (generation XOR low word of the inode number)
-// The kernel hashes nodeids with the low bits foremost; the XOR spreads them.
+//   nodeid = inode number << 32 | (generation XOR mix(inode number))
+// The kernel hashes nodeids with the low bits foremost; mix, a multiplication,
+// spreads them, also where generations and inode numbers count up together.
 // Bit 63 stays clear (table ids have it set) and ids below 2^33 do not occur,
 // so that no node is mistaken for the root.
 //

@@ -16,10 +16,11 @@ const dirent64* At(const std::byte* buffer, size_t offset) {
 
 Status DirStream::Seek(BorrowedFd dir, uint64_t offset) {
   if (offset == offset_ && (offset != 0 || begin_ != 0)) return Ok();
-  begin_ = end_ = 0;
+  // A refused seek leaves everything as it was, what is buffered too.
   if (lseek(dir.get(), static_cast<off_t>(offset), SEEK_SET) < 0) {
     return LastErrno();
   }
+  begin_ = end_ = 0;
   offset_ = offset;
   return Ok();
 }

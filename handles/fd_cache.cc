@@ -4,11 +4,12 @@
 
 namespace handlefs {
 
-SharedFd HotFds::Find(NodeId id) {
+SharedFd HotFds::Find(NodeId id, Kind* kind) {
   Set& set = SetOf(id);
   absl::MutexLock lock(&set.mutex);
   for (Way& way : set.ways) {
     if (way.id == id) {
+      if (kind != nullptr) *kind = way.kind;
       way.used = ++set.clock;
       return way.fd;
     }
@@ -20,9 +21,10 @@ void HotFds::Insert(NodeId id, SharedFd fd, Kind kind) {
   SharedFd old;  // closed after the lock is let go
   Set& set = SetOf(id);
   absl::MutexLock lock(&set.mutex);
+  // The way that has it, else one that is free or was used longest ago.
   Way* victim = &set.ways[0];
   for (Way& way : set.ways) {
-    if (way.id == id || way.id == kNoNode) {
+    if (way.id == id) {
       victim = &way;
       break;
     }

@@ -29,7 +29,8 @@ class HotFds {
   static constexpr size_t kCapacity = 32;
   enum class Kind : uint8_t { kFile, kDirectory };
 
-  SharedFd Find(NodeId id);
+  // `kind`: what it was put in as.
+  SharedFd Find(NodeId id, Kind* kind = nullptr);
   void Insert(NodeId id, SharedFd fd, Kind kind);
   void Drop(NodeId id);
   void DropFiles();

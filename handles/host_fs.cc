@@ -6,9 +6,11 @@
 
 #include <cerrno>
 #include <cstring>
+#include <span>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "handles/siphash.h"
 
 namespace handlefs {
 namespace {
@@ -57,6 +59,7 @@ absl::StatusOr<std::unique_ptr<HostFsSet>> HostFsSet::Make(const Source& source,
         set->why_not_handles_, "; use identity=fd or identity=auto"));
   }
   absl::MutexLock lock(&set->mutex_);
+  (*fs)->tag = 0;
   set->main_ = fs->get();
   set->all_.push_back(std::move(*fs));
   return set;
@@ -71,6 +74,12 @@ Result<std::unique_ptr<HostFs>> HostFsSet::Inspect(UniqueFd mount,
   ASSIGN_OR_RETURN(struct statx stx, Look(mount));
   fs->dev = DevOf(stx);
   fs->magic = static_cast<uint64_t>(sfs.f_type) & 0xffffffff;
+  // The id is the same after a reboot where the file system has a uuid.
+  uint64_t id[2] = {fs->magic, 0};
+  static_assert(sizeof(sfs.f_fsid) == sizeof(id[1]));
+  std::memcpy(&id[1], &sfs.f_fsid, sizeof(id[1]));
+  fs->tag =
+      static_cast<uint32_t>(SipHash(HashKey{}, std::as_bytes(std::span(id))));
   fs->is_remote = IsRemote(fs->magic);
   fs->is_memory = fs->magic == TMPFS_MAGIC || fs->magic == RAMFS_MAGIC;
   auto at = NameToHandle(mount, "");
@@ -133,8 +142,23 @@ Result<const HostFs*> HostFsSet::Of(int mount_id, BorrowedFd dir,
   // Table entries number file systems with 16 bits.
   if (all_.size() >= 0xffff) return Errno(ENFILE);
   fs->index = static_cast<uint16_t>(all_.size());
+  // One file system mounted twice: either mount opens its handles.
+  while (ByTagLocked(fs->tag) != nullptr) ++fs->tag;
   all_.push_back(std::move(fs));
   return all_.back().get();
+}
+
+const HostFs* HostFsSet::ByTagLocked(uint32_t tag) const {
+  for (const auto& fs : all_) {
+    if (fs->tag == tag) return fs.get();
+  }
+  return nullptr;
+}
+
+const HostFs* HostFsSet::ByTag(uint32_t tag) const {
+  if (tag == 0) return main_;
+  absl::MutexLock lock(&mutex_);
+  return ByTagLocked(tag);
 }
 
 uint64_t HostFsSet::TagOf(uint64_t dev, uint64_t subvolume) {

@@ -37,6 +37,8 @@ constexpr uint64_t DevOf(const struct statx& stx) {
 // Immutable once made.
 struct HostFs {
   uint16_t index = 0;
+  // Stands for the file system in what outlives the server; 0 for the source's.
+  uint32_t tag = 0;
   int mount_id = 0;
   uint64_t dev = 0;
   uint64_t magic = 0;        // f_type
@@ -60,6 +62,8 @@ class HostFsSet {
   // The file system behind a mount id, made known on first sight. `dir`/`name`
   // is the place where it was met.
   Result<const HostFs*> Of(int mount_id, BorrowedFd dir, const char* name);
+  // Null: not met yet by this server.
+  const HostFs* ByTag(uint32_t tag) const;
   const std::string& why_not_handles() const { return why_not_handles_; }
 
   // Which number is shown for a file. `subvolume` is the btrfs subvolume of its
@@ -73,6 +77,8 @@ class HostFsSet {
   HostFsSet() = default;
   Result<std::unique_ptr<HostFs>> Inspect(UniqueFd mount, Identity identity,
                                           std::string* why);
+  const HostFs* ByTagLocked(uint32_t tag) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t TagOf(uint64_t dev, uint64_t subvolume);
 
   Identity identity_ = Identity::kAuto;

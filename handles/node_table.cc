@@ -39,15 +39,15 @@ NodeTable::~NodeTable() {
 uint64_t NodeTable::HashOf(const ByHandle& file) const {
   std::array<std::byte, 8 + HostHandle::kMax> text;
   std::memcpy(&text[0], &file.handle.type, 4);
-  uint32_t fs = file.fs;
-  std::memcpy(&text[4], &fs, 4);
+  std::memcpy(&text[4], &file.tag, 4);
   std::memcpy(&text[8], file.handle.bytes.data(), file.handle.size);
   return SipHash(key_, std::span(text).first(8u + file.handle.size)) |
          kTableBit;
 }
 
 uint64_t NodeTable::HashOf(const ByNumbers& file) const {
-  std::array<uint64_t, 3> text = {file.fs, file.dev, file.ino};
+  std::array<uint64_t, 4> text = {file.fs, file.dev, file.ino,
+                                  static_cast<uint64_t>(file.birth_ns)};
   return SipHash(key_, std::as_bytes(std::span(text))) | kTableBit;
 }
 
@@ -108,7 +108,8 @@ bool NodeTable::Same(const Entry& entry, const ByHandle& file) {
 
 bool NodeTable::Same(const Entry& entry, const ByNumbers& file) {
   return (entry.kind == Kind::kFd || entry.kind == Kind::kName) &&
-         NumbersOf(entry) == file;
+         entry.fs == file.fs && NumbersOf(entry).dev == file.dev &&
+         NumbersOf(entry).ino == file.ino;
 }
 
 NodeTable::Entry* NodeTable::FindIn(Shard& shard, uint64_t id) {
@@ -200,6 +201,21 @@ std::optional<NodeId> NodeTable::FindFile(const File& file) {
   return std::nullopt;
 }
 
+NodeId NodeTable::IdOf(const ByHandle& file) const {
+  return NodeId{HashOf(file) | kTableBit};
+}
+
+bool NodeTable::Adopt(NodeId id, const ByHandle& file) {
+  Shard& shard = ShardOf(Raw(id));
+  absl::MutexLock lock(&shard.mutex);
+  if (Entry* entry = FindIn(shard, Raw(id))) return Same(*entry, file);
+  Entry fresh = MakeEntry(file);
+  fresh.id = Raw(id);
+  fresh.lookups = 0;
+  InsertIn(shard, fresh);
+  return true;
+}
+
 std::optional<NodeId> NodeTable::Find(const ByHandle& file) {
   return FindFile(file);
 }
@@ -221,14 +237,20 @@ NodeId NodeTable::Acquire(const ByNumbers& file, UniqueFd fd) {
 
 NodeId NodeTable::Acquire(const ByNumbers& file, ByName where) {
   NodeId parent = where.parent;
+  std::string name = where.name;
   bool fresh = false;
+  // Counted first, so that a FORGET of the file cannot take it before.
+  AddLookup(parent);
   NodeId id = AcquireFile(file, [&](Shard& shard, uint64_t id) {
     shard.mutex.AssertHeld();
     shard.names[id] = std::move(where);
     fresh = true;
     return MakeEntry(file, -1);
   });
-  if (fresh) AddLookup(parent);
+  if (!fresh) {
+    Moved(id, parent, std::move(name));
+    Forget(parent, 1);
+  }
   return id;
 }
 
@@ -261,17 +283,24 @@ Result<NodeTable::Found> NodeTable::Get(NodeId id) {
   return found;
 }
 
+bool NodeTable::IsByName(NodeId id) {
+  Shard& shard = ShardOf(Raw(id));
+  absl::MutexLock lock(&shard.mutex);
+  return shard.names.contains(Raw(id));
+}
+
 void NodeTable::Moved(NodeId id, NodeId parent, std::string name) {
-  NodeId old = kNoNode;
+  AddLookup(parent);
+  NodeId old = parent;
   {
     Shard& shard = ShardOf(Raw(id));
     absl::MutexLock lock(&shard.mutex);
     auto it = shard.names.find(Raw(id));
-    if (it == shard.names.end()) return;
-    old = std::exchange(it->second.parent, parent);
-    it->second.name = std::move(name);
+    if (it != shard.names.end()) {
+      old = std::exchange(it->second.parent, parent);
+      it->second.name = std::move(name);
+    }
   }
-  AddLookup(parent);
   Forget(old, 1);
 }
 

@@ -33,23 +33,28 @@ constexpr bool IsTableId(NodeId id) { return (Raw(id) & kTableBit) != 0; }
 
 class NodeTable {
  public:
-  // A file that is known by its handle, on file system `fs`.
+  // A file that is known by its handle, on file system `fs`. Its id depends on
+  // the file system's tag, which outlives the server, and not on its index.
   struct ByHandle {
     uint16_t fs;
     HostHandle handle;
+    uint32_t tag = 0;
   };
   // A file without handle, known by numbers while a descriptor pins it.
+  // The time of birth tells it from a later file with the same inode number;
+  // only the id depends on it.
   struct ByNumbers {
     uint16_t fs;
     uint64_t dev;
     uint64_t ino;
+    int64_t birth_ns = 0;  // 0 where the file system has none
     friend bool operator==(const ByNumbers&, const ByNumbers&) = default;
   };
   // Where to find a file again for which there was no descriptor left.
   struct ByName {
     NodeId parent;
     std::string name;
-    int64_t birth_ns;  // 0 where the file system has none
+    int64_t birth_ns;  // as in ByNumbers
   };
   struct Found {
     std::optional<ByHandle> handle;
@@ -66,14 +71,21 @@ class NodeTable {
   // The id of the file, with one more lookup.
   NodeId Acquire(const ByHandle& file);
   NodeId Acquire(const ByNumbers& file, UniqueFd fd);
-  // Over the budget of descriptors. The parent's entry is kept alive.
+  // Over the budget of descriptors. The parent's entry is kept alive. A file
+  // that is known by name already is known by this one from now on.
   NodeId Acquire(const ByNumbers& file, ByName where);
+  // The id that the file would have if no other had it; changes nothing.
+  NodeId IdOf(const ByHandle& file) const;
+  // Makes a file known by an id that an earlier server gave it, without a
+  // lookup: the next FORGET drops it. False if the id means another file.
+  bool Adopt(NodeId id, const ByHandle& file);
   // The id if the file is known; counts nothing.
   std::optional<NodeId> Find(const ByHandle& file);
   std::optional<NodeId> Find(const ByNumbers& file);
 
   // EMFILE etc. where the descriptor cannot be duplicated; ESTALE: unknown id.
   Result<Found> Get(NodeId id);
+  bool IsByName(NodeId id);
   // A rename through the mount: entries known by name follow it.
   void Moved(NodeId id, NodeId parent, std::string name);
   void AddLookup(NodeId id);

@@ -5,10 +5,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -24,6 +26,7 @@ constexpr unsigned kStatxMask = STATX_BASIC_STATS | STATX_BTIME;
 constexpr uint64_t kPlaceBit = uint64_t{1} << 63;
 constexpr int kLookupTries = 3;
 constexpr int kDeepestDirectory = 8192;
+constexpr int kMostNames = 512;
 
 Result<struct statx> StatName(BorrowedFd dir, const char* name) {
   struct statx stx;
@@ -46,9 +49,29 @@ Result<UniqueFd> OpenComponent(BorrowedFd dir, const char* name, int flags) {
   return UniqueFd(static_cast<int>(fd));
 }
 
+// The nodes that the request on this thread is about, as it says itself: as
+// many as a rename has, and the node that a lookup finds.
+struct Known {
+  NodeId id = kNoNode;
+  const HostFs* fs = nullptr;
+  HostHandle handle;
+};
+constexpr size_t kKnown = 8;
+thread_local std::array<Known, kKnown> known;
+thread_local size_t known_count = 0;
+
+void Know(NodeId id, const HostFs& fs, const HostHandle& handle) {
+  known[known_count++ % kKnown] = {.id = id, .fs = &fs, .handle = handle};
+}
+
 int64_t BirthOf(const struct statx& stx) {
   if ((stx.stx_mask & STATX_BTIME) == 0) return 0;
   return stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
+}
+
+NodeTable::ByNumbers NumbersOf(const struct statx& stx) {
+  return {
+      .fs = 0, .dev = DevOf(stx), .ino = stx.stx_ino, .birth_ns = BirthOf(stx)};
 }
 
 }  // namespace
@@ -113,9 +136,48 @@ Result<NodeId> Nodes::Identify(const HostFs& fs, const HostHandle& handle) {
       return *id;
     }
   }
-  NodeId id = table_.Acquire(NodeTable::ByHandle{fs.index, handle});
+  NodeTable::ByHandle file{fs.index, handle, fs.tag};
+  if (kernel_keeps_) {
+    NodeId id = table_.IdOf(file);
+    pins_.AddLookup(id);
+    Know(id, fs, handle);
+    return id;
+  }
+  NodeId id = table_.Acquire(file);
   if (id == kNoNode) return Errno(EIO);
   return id;
+}
+
+NodeHandle Nodes::HandleOf(NodeId id) {
+  if (id == kRootNode) return {};
+  NodeHandleContent content;
+  if (auto located = Locate(id)) {
+    content = {.fs = located->fs->tag, .host = located->handle};
+  }
+  return PackNodeHandle(config_.key, id, content);
+}
+
+Status Nodes::Vouch(NodeId id, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return Ok();
+  if (id == kRootNode) return Errno(ESTALE);
+  ASSIGN_OR_RETURN(NodeHandleContent content,
+                   UnpackNodeHandle(config_.key, id, bytes));
+  // A packed node's id says the same as its handle.
+  if (!IsTableId(id)) return Ok();
+  if (!content.host) {
+    return table_.Get(id).ok() ? Ok() : Status(Errno(ESTALE));
+  }
+  // A file system below the source that nobody has come across yet: the kernel
+  // looks the path up again, which leads there.
+  const HostFs* fs = fs_->ByTag(content.fs);
+  if (fs == nullptr || !fs->has_handles) return Errno(ESTALE);
+  if (kernel_keeps_) {
+    Know(id, *fs, *content.host);
+    return Ok();
+  }
+  bool good =
+      table_.Adopt(id, NodeTable::ByHandle{fs->index, *content.host, fs->tag});
+  return good ? Ok() : Status(Errno(ESTALE));
 }
 
 Result<Nodes::Entry> Nodes::Lookup(NodeId dir, const char* name) {
@@ -169,7 +231,7 @@ Result<Nodes::Entry> Nodes::LookupByFd(BorrowedFd dir_fd, NodeId dir,
                                        const char* name) {
   ASSIGN_OR_RETURN(UniqueFd fd, OpenComponent(dir_fd, name, O_PATH));
   ASSIGN_OR_RETURN(struct statx stx, StatName(fd, ""));
-  NodeTable::ByNumbers numbers{.fs = 0, .dev = DevOf(stx), .ino = stx.stx_ino};
+  NodeTable::ByNumbers numbers = NumbersOf(stx);
   if (fs_->main().has_handles) {
     if (auto at = NameToHandle(fd, ""); at.ok()) {
       ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at->mount_id, dir_fd, name));
@@ -184,7 +246,9 @@ Result<Nodes::Entry> Nodes::LookupByFd(BorrowedFd dir_fd, NodeId dir,
   if (stx.stx_ino == root_stx_.stx_ino && DevOf(stx) == fs_->main().dev) {
     return MakeEntry(kRootNode, stx, 0);
   }
-  if (table_.descriptors() < config_.fd_budget) {
+  // By the name ".." a directory would be found in what lies in it.
+  const bool up = std::string_view(name) == "..";
+  if (up || table_.descriptors() < config_.fd_budget) {
     return MakeEntry(table_.Acquire(numbers, std::move(fd)), stx, 0);
   }
   any_by_name_.store(true, std::memory_order_relaxed);
@@ -215,8 +279,7 @@ Result<Nodes::Entry> Nodes::AdoptNameless(BorrowedFd fd) {
       }
     }
   }
-  NodeTable::ByNumbers numbers{.fs = 0, .dev = DevOf(stx), .ino = stx.stx_ino};
-  return MakeEntry(table_.Acquire(numbers, std::move(path)), stx, 0);
+  return MakeEntry(table_.Acquire(NumbersOf(stx), std::move(path)), stx, 0);
 }
 
 bool Nodes::IsInside(BorrowedFd dir) {
@@ -242,16 +305,23 @@ bool Nodes::IsInside(BorrowedFd dir) {
 }
 
 Result<Nodes::Entry> Nodes::LookupSelf(NodeId id) {
-  ASSIGN_OR_RETURN(SharedFd fd, Resolve(id));
-  ASSIGN_OR_RETURN(struct statx stx, StatName(*fd, ""));
-  if (id == kRootNode) return MakeEntry(id, stx, 0);
-  // A file's place cannot be told from its inode. The kernel compares the
-  // generation, a MAC, with the one in the client's handle before the client
-  // gets anything.
-  if (S_ISDIR(stx.stx_mode) && !IsInside(*fd)) return Errno(ESTALE);
+  // Counted first, so that a FORGET on its way cannot take the node.
   pins_.AddLookup(id);
   table_.AddLookup(id);
-  return MakeEntry(id, stx, 0);
+  auto look = [&]() -> Result<Entry> {
+    ASSIGN_OR_RETURN(SharedFd fd, Resolve(id));
+    ASSIGN_OR_RETURN(struct statx stx, StatName(*fd, ""));
+    // A file's place cannot be told from its inode. The kernel compares the
+    // generation, a MAC, with the one in the client's handle before the client
+    // gets anything.
+    if (id != kRootNode && S_ISDIR(stx.stx_mode) && !IsInside(*fd)) {
+      return Errno(ESTALE);
+    }
+    return MakeEntry(id, stx, 0);
+  };
+  auto entry = look();
+  if (!entry.ok()) Forget(id, 1);
+  return entry;
 }
 
 Result<Nodes::Entry> Nodes::LookupParent(NodeId id) {
@@ -261,9 +331,15 @@ Result<Nodes::Entry> Nodes::LookupParent(NodeId id) {
   return LookupIn(*fd, id, "..");
 }
 
+void Nodes::BeginRequest() { known_count = 0; }
+
+bool Nodes::IsUncounted(NodeId id) {
+  return !IsTableId(id) || (kernel_keeps_ && !table_.Get(id).ok());
+}
+
 void Nodes::Forget(NodeId id, uint64_t lookups) {
   if (id == kRootNode) return;
-  if (!IsTableId(id)) {
+  if (IsUncounted(id)) {
     pins_.Forget(id, lookups);
   } else if (table_.Forget(id, lookups)) {
     pins_.Remove(id);
@@ -278,7 +354,15 @@ std::optional<Nodes::Located> Nodes::Locate(NodeId id) {
         fs_->main().codec.layout() == Codec::Layout::kNone) {
       return std::nullopt;
     }
-    return Located{&fs_->main(), fs_->main().codec.Unpack(id)};
+    HostHandle handle = fs_->main().codec.Unpack(id);
+    // Never packed: somebody made it up.
+    if (fs_->main().codec.IsWildcard(handle)) return std::nullopt;
+    return Located{&fs_->main(), handle};
+  }
+  if (kernel_keeps_) {
+    for (size_t i = 0; i < std::min(known_count, kKnown); ++i) {
+      if (known[i].id == id) return Located{known[i].fs, known[i].handle};
+    }
   }
   auto found = table_.Get(id);
   if (!found.ok() || !found->handle) return std::nullopt;
@@ -306,8 +390,11 @@ Result<UniqueFd> Nodes::Reopen(BorrowedFd fd, int flags) {
 }
 
 Result<UniqueFd> Nodes::FindByName(const NodeTable::ByNumbers& numbers,
-                                   const NodeTable::ByName& where) {
-  ASSIGN_OR_RETURN(SharedFd parent, ResolveDir(where.parent));
+                                   const NodeTable::ByName& where, int names) {
+  if (names == 0) return Errno(ESTALE);
+  ASSIGN_OR_RETURN(
+      SharedFd parent,
+      ResolveWith(where.parent, HotFds::Kind::kDirectory, names - 1));
   auto fd = OpenComponent(*parent, where.name.c_str(), O_PATH);
   if (!fd.ok()) {
     return fd.error() == Errno(ENOENT) ? Errno(ESTALE) : fd.error();
@@ -321,30 +408,49 @@ Result<UniqueFd> Nodes::FindByName(const NodeTable::ByNumbers& numbers,
   return std::move(*fd);
 }
 
-Result<SharedFd> Nodes::ResolveWith(NodeId id, int flags, HotFds::Kind kind) {
+Result<SharedFd> Nodes::ResolveWith(NodeId id, HotFds::Kind kind, int names) {
   if (id == kRootNode) return root_;
-  if (SharedFd fd = pins_.Find(id)) return fd;
-  if (SharedFd fd = hot_.Find(id)) return fd;
-  Result<UniqueFd> fd = Errno(ESTALE);
+  const bool directory = kind == HotFds::Kind::kDirectory;
+  auto checked = [&](SharedFd fd) -> Result<SharedFd> {
+    if (!directory) return fd;
+    ASSIGN_OR_RETURN(struct statx stx, StatName(*fd, ""));
+    if (!S_ISDIR(stx.stx_mode)) return Errno(ENOTDIR);
+    return fd;
+  };
+  if (SharedFd fd = pins_.Find(id)) return checked(std::move(fd));
+  HotFds::Kind known = kind;
+  if (SharedFd fd = hot_.Find(id, &known)) {
+    if (!directory || known == kind) return fd;
+    ASSIGN_OR_RETURN(fd, checked(std::move(fd)));
+    hot_.Insert(id, fd, kind);
+    return fd;
+  }
+  SharedFd shared;
   if (auto located = Locate(id)) {
-    fd = OpenHandle(*located->fs, located->handle, flags);
+    int flags = O_PATH | (directory ? O_DIRECTORY : 0);
+    ASSIGN_OR_RETURN(UniqueFd fd,
+                     OpenHandle(*located->fs, located->handle, flags));
+    shared = std::make_shared<const UniqueFd>(std::move(fd));
   } else if (IsTableId(id)) {
     ASSIGN_OR_RETURN(NodeTable::Found found, table_.Get(id));
-    fd = found.name ? FindByName(found.numbers, *found.name)
-                    : Result<UniqueFd>(std::move(found.fd));
+    if (found.name) {
+      ASSIGN_OR_RETURN(found.fd, FindByName(found.numbers, *found.name, names));
+    }
+    ASSIGN_OR_RETURN(
+        shared, checked(std::make_shared<const UniqueFd>(std::move(found.fd))));
+  } else {
+    return Errno(ESTALE);
   }
-  if (!fd.ok()) return fd.error();
-  auto shared = std::make_shared<const UniqueFd>(std::move(*fd));
   hot_.Insert(id, shared, kind);
-  return SharedFd(std::move(shared));
+  return shared;
 }
 
 Result<SharedFd> Nodes::Resolve(NodeId id) {
-  return ResolveWith(id, O_PATH, HotFds::Kind::kFile);
+  return ResolveWith(id, HotFds::Kind::kFile, kMostNames);
 }
 
 Result<SharedFd> Nodes::ResolveDir(NodeId id) {
-  return ResolveWith(id, O_PATH | O_DIRECTORY, HotFds::Kind::kDirectory);
+  return ResolveWith(id, HotFds::Kind::kDirectory, kMostNames);
 }
 
 Result<Nodes::Opened> Nodes::Open(NodeId id, int flags) {
@@ -374,15 +480,15 @@ std::optional<Nodes::Victim> Nodes::LookAtVictim(BorrowedFd dir,
     if (fs.ok() && (*fs)->has_handles) {
       if ((*fs)->index == 0) id = (*fs)->codec.Pack(at->handle);
       if (!id) {
-        id = table_.Find(NodeTable::ByHandle{(*fs)->index, at->handle});
+        NodeTable::ByHandle file{(*fs)->index, at->handle, (*fs)->tag};
+        id = kernel_keeps_ ? table_.IdOf(file) : table_.Find(file);
       }
     }
   }
   if (!id) {
     auto stx = StatName(*fd, "");
     if (!stx.ok()) return std::nullopt;
-    id = table_.Find(
-        NodeTable::ByNumbers{.fs = 0, .dev = DevOf(*stx), .ino = stx->stx_ino});
+    id = table_.Find(NumbersOf(*stx));
   }
   // Not in the table: the kernel does not know it, nobody can ask for it.
   if (!id) return std::nullopt;
@@ -392,8 +498,11 @@ std::optional<Nodes::Victim> Nodes::LookAtVictim(BorrowedFd dir,
 void Nodes::LostName(const Victim& victim) {
   hot_.Drop(victim.id);
   auto stx = StatName(*victim.fd, "");
-  // A directory has one name; its link count need not say so (btrfs).
-  if (!stx.ok() || S_ISDIR(stx->stx_mode) || stx->stx_nlink == 0) {
+  // A directory has one name; its link count need not say so (btrfs). What is
+  // known by name would have to be found by this one.
+  if (!stx.ok() || S_ISDIR(stx->stx_mode) || stx->stx_nlink == 0 ||
+      (any_by_name_.load(std::memory_order_relaxed) &&
+       table_.IsByName(victim.id))) {
     pins_.Add(victim.id, victim.fd);
   }
 }
@@ -402,8 +511,7 @@ void Nodes::Moved(NodeId dir, BorrowedFd dir_fd, const char* name) {
   if (!any_by_name_.load(std::memory_order_relaxed)) return;
   auto stx = StatName(dir_fd, name);
   if (!stx.ok()) return;
-  auto id = table_.Find(
-      NodeTable::ByNumbers{.fs = 0, .dev = DevOf(*stx), .ino = stx->stx_ino});
+  auto id = table_.Find(NumbersOf(*stx));
   if (id) table_.Moved(*id, dir, name);
 }
 
@@ -418,10 +526,28 @@ Result<std::string> Nodes::HostPath(NodeId id) {
   ASSIGN_OR_RETURN(SharedFd fd, Resolve(id));
   char name[16];
   std::snprintf(name, sizeof(name), "%d", fd->get());
-  std::array<char, PATH_MAX> path;
-  ssize_t n = readlinkat(proc_fds_.get(), name, path.data(), path.size());
+  std::array<char, PATH_MAX> text;
+  ssize_t n = readlinkat(proc_fds_.get(), name, text.data(), text.size());
   if (n < 0) return LastErrno();
-  return std::string(path.data(), static_cast<size_t>(n));
+  std::string path(text.data(), static_cast<size_t>(n));
+  // In a mount of its own the path begins at the source.
+  if (!source_.is_private && path.starts_with(source_.path)) {
+    path.erase(0, source_.path.size());
+    if (path.empty()) path.push_back('/');
+  }
+  if (id == kRootNode) return path;
+  // A file that was removed, or opened by its handle while nobody has it in a
+  // cache, has a path that leads elsewhere.
+  open_how how{};
+  how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
+  UniqueFd there(static_cast<int>(syscall(SYS_openat2, source_.root.get(),
+                                          path.c_str(), &how, sizeof(how))));
+  if (!there) return Errno(ENOENT);
+  ASSIGN_OR_RETURN(struct statx a, StatName(*fd, ""));
+  ASSIGN_OR_RETURN(struct statx b, StatName(there, ""));
+  if (a.stx_ino != b.stx_ino || DevOf(a) != DevOf(b)) return Errno(ENOENT);
+  return path;
 }
 
 }  // namespace handlefs

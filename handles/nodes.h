@@ -17,11 +17,13 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "handles/fd_cache.h"
 #include "handles/host_fs.h"
+#include "handles/node_handle.h"
 #include "handles/node_table.h"
 #include "handles/siphash.h"
 #include "handles/source.h"
@@ -68,11 +70,24 @@ class Nodes {
   // Of a file that was just made without a name: pinned from birth.
   Result<Entry> AdoptNameless(BorrowedFd fd);
   // What a handle of the mount leads to (LOOKUP of "." and ".."). ESTALE for
-  // anything outside the source.
+  // directories outside the source; a file's place cannot be told from its
+  // inode, so whoever asks for one must compare Entry::generation.
   Result<Entry> LookupSelf(NodeId id);
   Result<Entry> LookupParent(NodeId id);
 
   void Forget(NodeId id, uint64_t lookups);
+
+  // For kernels that keep node handles (node_handle.h).
+  NodeHandle HandleOf(NodeId id);
+  // A request about `id` came with this handle; a node that this server does
+  // not know is known from now on. ESTALE: the handle is not ours, or of
+  // another node. An empty one says nothing.
+  Status Vouch(NodeId id, std::span<const std::byte> handle);
+  // From now on every request comes with the handles of its nodes: nodes with
+  // handles are not kept in the table, but known while a request lasts.
+  void KernelKeepsHandles() { kernel_keeps_ = true; }
+  // Before a request on this thread, in that case.
+  static void BeginRequest();
 
   // An O_PATH descriptor (the root's and directories' may be more).
   Result<SharedFd> Resolve(NodeId id);
@@ -118,6 +133,8 @@ class Nodes {
   Result<Entry> LookupByFd(BorrowedFd dir_fd, NodeId dir, const char* name);
   // Stands for the inode number of a file that has none of its own.
   uint64_t NumberOfPlace(NodeId dir, const char* name) const;
+  // Has no entry with a count of its own.
+  bool IsUncounted(NodeId id);
   Result<NodeId> Identify(const HostFs& fs, const HostHandle& handle);
   Result<Entry> MakeEntry(NodeId id, const struct statx& stx,
                           uint64_t subvolume);
@@ -130,9 +147,11 @@ class Nodes {
   };
   // The handle behind an id, if it has one.
   std::optional<Located> Locate(NodeId id);
-  Result<SharedFd> ResolveWith(NodeId id, int flags, HotFds::Kind kind);
+  // `names` is how many nodes known by name may lead from one to the next: on
+  // the host a directory can have come to lie in what lay in it.
+  Result<SharedFd> ResolveWith(NodeId id, HotFds::Kind kind, int names);
   Result<UniqueFd> FindByName(const NodeTable::ByNumbers& numbers,
-                              const NodeTable::ByName& where);
+                              const NodeTable::ByName& where, int names);
   Result<UniqueFd> Reopen(BorrowedFd fd, int flags);
   bool IsInside(BorrowedFd dir);
 
@@ -147,6 +166,7 @@ class Nodes {
   HotFds hot_;
   Pins pins_;
   std::atomic<bool> any_by_name_{false};
+  bool kernel_keeps_ = false;  // set before any request
 };
 
 }  // namespace handlefs

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace handlefs {
@@ -35,6 +36,22 @@ bool Overlap(const LockRange& a, const LockRange& b) {
   return a.start <= b.end && b.start <= a.end;
 }
 
+// Who of the holders of `held`, which are sorted, has the lock that the host
+// tells as `told`: neighbouring ranges of one type and owner are one lock
+// there.
+std::optional<uint32_t> PidOf(const std::vector<LockRange>& held,
+                              const LockRange& told) {
+  uint64_t at = told.start;
+  std::optional<uint32_t> pid;
+  for (const LockRange& range : held) {
+    if (range.type != told.type || range.start != at) continue;
+    if (!pid) pid = range.pid;
+    if (range.end == told.end) return pid;
+    at = range.end + 1;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 void OwnerLocks::Note(std::vector<LockRange>& held, const LockRange& range) {
@@ -58,16 +75,12 @@ void OwnerLocks::Note(std::vector<LockRange>& held, const LockRange& range) {
 }
 
 Status OwnerLocks::Upgrade(Holder& holder, const Opener& open) {
-  // The descriptor was made for read locks. Its locks move to a new one that
-  // may hold write locks; they are let go first, for the two would conflict.
+  // The descriptor was made for read locks. They are taken on a new one, which
+  // may hold write locks, before the old one goes: nobody gets in between.
   ASSIGN_OR_RETURN(UniqueFd fd, open(O_RDWR));
-  UniqueFd old = std::exchange(holder.fd, std::move(fd));
+  for (const LockRange& range : holder.held) RETURN_IF_ERROR(Lock(fd, range));
+  holder.fd = std::move(fd);
   holder.access = O_RDWR;
-  old.reset();
-  std::vector<LockRange> held = std::exchange(holder.held, {});
-  for (const LockRange& range : held) {
-    if (Lock(holder.fd, range).ok()) holder.held.push_back(range);
-  }
   return Ok();
 }
 
@@ -139,8 +152,9 @@ Result<LockRange> OwnerLocks::Test(NodeId node, LockOwner owner,
   if (out.pid != 0 || holders == nullptr) return out;
   for (const Holder& holder : *holders) {
     if (holder.owner == owner) continue;
-    for (const LockRange& held : holder.held) {
-      if (Overlap(held, out)) out.pid = held.pid;
+    if (auto pid = PidOf(holder.held, out)) {
+      out.pid = *pid;
+      break;
     }
   }
   return out;

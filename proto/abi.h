@@ -1,6 +1,7 @@
-// Every wire layout of the mainline protocol. The layouts are written by hand
-// and asserted; <linux/fuse.h> is never included, because a distribution's copy
-// is older than the kernels this server speaks to.
+// Every wire layout, of the mainline protocol and of what was posted. The
+// layouts are written by hand and asserted; <linux/fuse.h> is never included,
+// because a distribution's copy is older than the kernels this server speaks
+// to.
 #ifndef HANDLEFS_PROTO_ABI_H_
 #define HANDLEFS_PROTO_ABI_H_
 
@@ -8,5 +9,6 @@
 #include "proto/abi_objects.h"   // IWYU pragma: export
 #include "proto/abi_replies.h"   // IWYU pragma: export
 #include "proto/abi_requests.h"  // IWYU pragma: export
+#include "proto/abi_rfc.h"       // IWYU pragma: export
 
 #endif  // HANDLEFS_PROTO_ABI_H_

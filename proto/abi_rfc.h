@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "proto/abi_objects.h"
+
 namespace handlefs::abi {
 
 // First part of the reply to LOOKUP_HANDLE and MKOBJ_HANDLE. No attributes:
@@ -32,6 +34,23 @@ struct FileHandle {
 };
 static_assert(sizeof(FileHandle) == 2);
 inline constexpr size_t kMaxNodeHandle = 128;
+
+// A proposal of reviewers for a reply of LOOKUP_HANDLE with the attributes in
+// it; a FileHandle follows.
+struct EntryHandleOut {
+  uint64_t nodeid;
+  uint64_t generation;
+  uint64_t entry_valid;
+  uint64_t attr_valid;
+  uint32_t entry_valid_nsec;
+  uint32_t attr_valid_nsec;
+  Statx stat;
+};
+static_assert(sizeof(EntryHandleOut) == 296);
+static_assert(offsetof(EntryHandleOut, attr_valid) == 24);
+static_assert(offsetof(EntryHandleOut, entry_valid_nsec) == 32);
+static_assert(offsetof(EntryHandleOut, attr_valid_nsec) == 36);
+static_assert(offsetof(EntryHandleOut, stat) == 40);
 
 struct CompoundInV5 {
   uint32_t count;

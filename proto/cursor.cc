@@ -53,11 +53,13 @@ Status ParseRecord(uint32_t type, Bytes record, Extensions& out) {
     return Ok();
   }
   if (type == kExtHandle) {
-    auto size = cursor.Take<uint16_t>();
-    if (!size || *size > 128 || out.handle) return Errno(EINVAL);
-    auto handle = cursor.TakeBytes(*size);
+    auto head = cursor.Take<abi::FileHandle>();
+    if (!head || head->size > abi::kMaxNodeHandle || out.handle2) {
+      return Errno(EINVAL);
+    }
+    auto handle = cursor.TakeBytes(head->size);
     if (!handle) return Errno(EINVAL);
-    out.handle = *handle;
+    (out.handle ? out.handle2 : out.handle) = *handle;
   }
   return Ok();
 }
@@ -97,21 +99,29 @@ namespace internal {
 
 Result<Parts> DecodeTail(const OpRow& row, const RawRequest& raw) {
   Parts parts;
-  size_t ext_size = size_t{raw.header.total_extlen} * 8;
-  if (ext_size > raw.tail.size()) return Errno(EINVAL);
-  Cursor cursor(raw.tail.first(raw.tail.size() - ext_size));
+  const bool by_header = raw.ext_place == RawRequest::ExtPlace::kByHeader;
+  const size_t told = size_t{raw.header.total_extlen} * 8;
+  if (told > raw.tail.size()) return Errno(EINVAL);
+  Cursor cursor(by_header ? raw.tail.first(raw.tail.size() - told) : raw.tail);
   if (row.text != Text::kNone) {
     ASSIGN_OR_RETURN(parts.text, cursor.TakeText(row.text));
   }
   if (row.text2 != Text::kNone) {
     ASSIGN_OR_RETURN(parts.text2, cursor.TakeText(row.text2));
   }
+  Bytes ext = raw.tail.last(told);
   if (row.tail == Tail::kData) {
-    parts.data = cursor.rest();
-  } else if (!cursor.rest().empty()) {
-    return Errno(EINVAL);
+    // Data goes up to the end: what a sub has behind it must be told.
+    if (!by_header && told > cursor.rest().size()) return Errno(EINVAL);
+    parts.data = by_header ? cursor.rest()
+                           : cursor.rest().first(cursor.rest().size() - told);
+  } else if (by_header) {
+    if (!cursor.rest().empty()) return Errno(EINVAL);
+  } else {
+    ext = cursor.rest();
+    if (told != 0 && told != ext.size()) return Errno(EINVAL);
   }
-  ASSIGN_OR_RETURN(parts.ext, ParseExtensions(raw.tail.last(ext_size)));
+  ASSIGN_OR_RETURN(parts.ext, ParseExtensions(ext));
   return parts;
 }
 

@@ -68,7 +68,8 @@ class Cursor {
   Bytes rest_;
 };
 
-// What may follow the arguments of a request, in any order, each at most once.
+// What may follow the arguments of a request, in any order, each at most once;
+// but a second handle for the request's other node.
 struct Extensions {
   struct SecurityContext {
     ZString name;  // the xattr name, "security.selinux"
@@ -76,7 +77,8 @@ struct Extensions {
   };
   std::optional<SecurityContext> secctx;
   std::optional<uint32_t> group;  // the caller's one group that matters
-  std::optional<Bytes> handle;    // a node handle; empty for the root
+  std::optional<Bytes> handle;    // of the node; empty for the root
+  std::optional<Bytes> handle2;   // of the request's other node
 };
 
 // `area` is the whole extension area. Unknown record types are skipped.
@@ -102,9 +104,13 @@ struct Request {
 // the header up to the row's fixed_in, or the ring entry's op_in; `tail` is the
 // rest.
 struct RawRequest {
+  // Where the extensions are: in the last total_extlen units of 8 bytes, or, in
+  // the subs of a compound, behind the texts (whatever total_extlen says).
+  enum class ExtPlace : uint8_t { kByHeader, kRest };
   abi::InHeader header;
   Bytes fixed;
   Bytes tail;
+  ExtPlace ext_place = ExtPlace::kByHeader;
 };
 
 // Splits header-and-body bytes as read from /dev/fuse. EINVAL: too short for a

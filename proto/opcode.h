@@ -66,6 +66,9 @@ enum class Opcode : uint32_t {
   kTmpfile = 51,
   kStatx = 52,
   kCopyFileRange64 = 53,
+  kCompound = 54,  // RFC, as the two below (abi_rfc.h)
+  kLookupHandle = 55,
+  kMkobjHandle = 56,
   kCuseInit = 4096,
 };
 
@@ -101,6 +104,11 @@ enum OpFlags : uint16_t {
   kDevOnly = 1 << 2,
   // Older kernels send less than fixed_in; the rest reads as zero.
   kShortFixed = 1 << 3,
+  // On success the reply begins with the id of a node, which is counted as
+  // looked up.
+  kMakesEntry = 1 << 4,
+  // Never part of a compound.
+  kAlone = 1 << 5,
 };
 
 struct OpRow {
@@ -117,18 +125,18 @@ struct OpRow {
 
 // clang-format off
 inline constexpr auto kOpTable = std::to_array<OpRow>({
-    {.op = Opcode::kLookup, .name = "LOOKUP", .text = Text::kLookupName, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::EntryOut)},
+    {.op = Opcode::kLookup, .name = "LOOKUP", .text = Text::kLookupName, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::EntryOut), .flags = kMakesEntry},
     {.op = Opcode::kForget, .name = "FORGET", .fixed_in = sizeof(abi::ForgetIn), .reply = ReplyKind::kNever, .flags = kDevOnly},
     {.op = Opcode::kGetattr, .name = "GETATTR", .fixed_in = sizeof(abi::GetattrIn), .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::AttrOut)},
     {.op = Opcode::kSetattr, .name = "SETATTR", .fixed_in = sizeof(abi::SetattrIn), .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::AttrOut), .flags = kMutates},
     {.op = Opcode::kReadlink, .name = "READLINK", .reply = ReplyKind::kData},
-    {.op = Opcode::kSymlink, .name = "SYMLINK", .text = Text::kName, .text2 = Text::kFree, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::EntryOut), .flags = kMutates},
-    {.op = Opcode::kMknod, .name = "MKNOD", .fixed_in = sizeof(abi::MknodIn), .text = Text::kName, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::EntryOut), .flags = kMutates},
-    {.op = Opcode::kMkdir, .name = "MKDIR", .fixed_in = sizeof(abi::MkdirIn), .text = Text::kName, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::EntryOut), .flags = kMutates},
+    {.op = Opcode::kSymlink, .name = "SYMLINK", .text = Text::kName, .text2 = Text::kFree, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::EntryOut), .flags = kMutates | kMakesEntry},
+    {.op = Opcode::kMknod, .name = "MKNOD", .fixed_in = sizeof(abi::MknodIn), .text = Text::kName, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::EntryOut), .flags = kMutates | kMakesEntry},
+    {.op = Opcode::kMkdir, .name = "MKDIR", .fixed_in = sizeof(abi::MkdirIn), .text = Text::kName, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::EntryOut), .flags = kMutates | kMakesEntry},
     {.op = Opcode::kUnlink, .name = "UNLINK", .text = Text::kName, .flags = kMutates},
     {.op = Opcode::kRmdir, .name = "RMDIR", .text = Text::kName, .flags = kMutates},
     {.op = Opcode::kRename, .name = "RENAME", .fixed_in = sizeof(abi::RenameIn), .text = Text::kName, .text2 = Text::kName, .flags = kMutates},
-    {.op = Opcode::kLink, .name = "LINK", .fixed_in = sizeof(abi::LinkIn), .text = Text::kName, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::EntryOut), .flags = kMutates},
+    {.op = Opcode::kLink, .name = "LINK", .fixed_in = sizeof(abi::LinkIn), .text = Text::kName, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::EntryOut), .flags = kMutates | kMakesEntry},
     {.op = Opcode::kOpen, .name = "OPEN", .fixed_in = sizeof(abi::OpenIn), .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::OpenOut)},
     {.op = Opcode::kRead, .name = "READ", .fixed_in = sizeof(abi::ReadIn), .reply = ReplyKind::kData, .flags = kMayBlock},
     {.op = Opcode::kWrite, .name = "WRITE", .fixed_in = sizeof(abi::WriteIn), .tail = Tail::kData, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::WriteOut), .flags = kMayBlock | kMutates},
@@ -147,12 +155,12 @@ inline constexpr auto kOpTable = std::to_array<OpRow>({
     {.op = Opcode::kFsyncdir, .name = "FSYNCDIR", .fixed_in = sizeof(abi::FsyncIn), .flags = kMayBlock},
     {.op = Opcode::kGetlk, .name = "GETLK", .fixed_in = sizeof(abi::LkIn), .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::LkOut)},
     {.op = Opcode::kSetlk, .name = "SETLK", .fixed_in = sizeof(abi::LkIn)},
-    {.op = Opcode::kSetlkw, .name = "SETLKW", .fixed_in = sizeof(abi::LkIn), .flags = kMayBlock},
+    {.op = Opcode::kSetlkw, .name = "SETLKW", .fixed_in = sizeof(abi::LkIn), .flags = kMayBlock | kAlone},
     {.op = Opcode::kAccess, .name = "ACCESS", .fixed_in = sizeof(abi::AccessIn)},
-    {.op = Opcode::kCreate, .name = "CREATE", .fixed_in = sizeof(abi::CreateIn), .text = Text::kName, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::CreateOut), .flags = kMutates},
+    {.op = Opcode::kCreate, .name = "CREATE", .fixed_in = sizeof(abi::CreateIn), .text = Text::kName, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::CreateOut), .flags = kMutates | kMakesEntry},
     {.op = Opcode::kInterrupt, .name = "INTERRUPT", .fixed_in = sizeof(abi::InterruptIn), .reply = ReplyKind::kNever, .flags = kDevOnly},
     {.op = Opcode::kBmap, .name = "BMAP", .fixed_in = sizeof(abi::BmapIn), .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::BmapOut)},
-    {.op = Opcode::kDestroy, .name = "DESTROY"},
+    {.op = Opcode::kDestroy, .name = "DESTROY", .flags = kAlone},
     {.op = Opcode::kIoctl, .name = "IOCTL", .fixed_in = sizeof(abi::IoctlIn), .tail = Tail::kData, .reply = ReplyKind::kFixedData, .reply_size = sizeof(abi::IoctlOut), .flags = kMutates},
     {.op = Opcode::kPoll, .name = "POLL", .fixed_in = sizeof(abi::PollIn), .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::PollOut)},
     {.op = Opcode::kNotifyReply, .name = "NOTIFY_REPLY", .fixed_in = sizeof(abi::NotifyRetrieveIn), .tail = Tail::kData, .reply = ReplyKind::kNever, .flags = kDevOnly},
@@ -165,9 +173,12 @@ inline constexpr auto kOpTable = std::to_array<OpRow>({
     {.op = Opcode::kSetupmapping, .name = "SETUPMAPPING", .fixed_in = sizeof(abi::SetupmappingIn)},
     {.op = Opcode::kRemovemapping, .name = "REMOVEMAPPING", .fixed_in = sizeof(abi::RemovemappingIn), .tail = Tail::kData},
     {.op = Opcode::kSyncfs, .name = "SYNCFS", .fixed_in = sizeof(abi::SyncfsIn), .flags = kMayBlock},
-    {.op = Opcode::kTmpfile, .name = "TMPFILE", .fixed_in = sizeof(abi::CreateIn), .text = Text::kFree, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::CreateOut), .flags = kMutates},
+    {.op = Opcode::kTmpfile, .name = "TMPFILE", .fixed_in = sizeof(abi::CreateIn), .text = Text::kFree, .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::CreateOut), .flags = kMutates | kMakesEntry},
     {.op = Opcode::kStatx, .name = "STATX", .fixed_in = sizeof(abi::StatxIn), .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::StatxOut)},
     {.op = Opcode::kCopyFileRange64, .name = "COPY_FILE_RANGE_64", .fixed_in = sizeof(abi::CopyFileRangeIn), .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::CopyFileRangeOut), .flags = kMayBlock | kMutates},
+    {.op = Opcode::kCompound, .name = "COMPOUND", .tail = Tail::kData, .reply = ReplyKind::kData, .flags = kAlone},
+    {.op = Opcode::kLookupHandle, .name = "LOOKUP_HANDLE", .text = Text::kLookupName, .reply = ReplyKind::kFixedData, .reply_size = sizeof(abi::Entry2Out), .flags = kMakesEntry},
+    {.op = Opcode::kMkobjHandle, .name = "MKOBJ_HANDLE", .fixed_in = sizeof(abi::CreateIn), .text = Text::kName, .reply = ReplyKind::kFixedData, .reply_size = sizeof(abi::Entry2Out), .flags = kMutates | kMakesEntry},
     {.op = Opcode::kCuseInit, .name = "CUSE_INIT", .fixed_in = sizeof(abi::CuseInitIn), .reply = ReplyKind::kFixedData, .reply_size = sizeof(abi::CuseInitOut), .flags = kDevOnly},
 });
 // clang-format on
@@ -184,9 +195,9 @@ inline constexpr size_t kOpRows = kOpTable.size();
 
 // Index of an opcode's row, dense, for per-op arrays; kOpRows if unknown.
 constexpr size_t RowIndex(uint32_t opcode) {
-  // Opcode -> row + 1, built once: 54 mainline numbers; CUSE apart.
+  // Opcode -> row + 1, built once; CUSE apart.
   constexpr auto kIndex = [] {
-    std::array<uint8_t, 54> index{};
+    std::array<uint8_t, 57> index{};
     for (size_t i = 0; i < kOpRows; ++i) {
       auto op = static_cast<uint32_t>(kOpTable[i].op);
       if (op < index.size()) index[op] = static_cast<uint8_t>(i + 1);
@@ -264,6 +275,7 @@ HANDLEFS_FIXED(kSyncfs, SyncfsIn)
 HANDLEFS_FIXED(kTmpfile, CreateIn)
 HANDLEFS_FIXED(kStatx, StatxIn)
 HANDLEFS_FIXED(kCopyFileRange64, CopyFileRangeIn)
+HANDLEFS_FIXED(kMkobjHandle, CreateIn)
 HANDLEFS_FIXED(kCuseInit, CuseInitIn)
 #undef HANDLEFS_FIXED
 }  // namespace internal

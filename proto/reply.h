@@ -28,6 +28,9 @@ class ReplyBuffer {
   // Says that `n` bytes of Space() were written.
   void Use(size_t n) { used_ += n; }
   void Clear() { used_ = 0; }
+  // Takes the last `n` bytes back.
+  void Shrink(size_t n) { used_ -= n; }
+  std::span<std::byte> Written() const { return space_.first(used_); }
   // No op may produce more than this; a request's size field is clamped to it.
   size_t capacity() const { return space_.size(); }
 

@@ -194,8 +194,9 @@ void ExtensionsText(Line& line, const Extensions& ext) {
     line.Data(ext.secctx->value.size()).Raw(")");
   }
   if (ext.group) line.Word("+group(").Digits(*ext.group, 10).Raw(")");
-  if (ext.handle) {
-    line.Word("+handle(").Digits(ext.handle->size(), 10).Raw(" bytes)");
+  for (const auto& handle : {ext.handle, ext.handle2}) {
+    if (!handle) continue;
+    line.Word("+handle(").Digits(handle->size(), 10).Raw(" bytes)");
   }
 }
 

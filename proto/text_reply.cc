@@ -28,6 +28,12 @@ void Fields(Line& line, const abi::EntryOut& out) {
   line.Word("ttl ").Seconds(out.entry_valid, out.entry_valid_nsec);
   line.Raw("/").Seconds(out.attr_valid, out.attr_valid_nsec);
 }
+// Its attributes are elsewhere.
+void Fields(Line& line, const abi::Entry2Out& out) {
+  line.Node(out.nodeid).Num("gen", out.generation);
+  line.Word("ttl ").Seconds(out.entry_valid, out.entry_valid_nsec);
+  if (out.flags != 0) line.Hex("flags", out.flags);
+}
 void Fields(Line& line, const abi::AttrOut& out) {
   AttrText(line, out.attr);
   line.Word("ttl ").Seconds(out.attr_valid, out.attr_valid_nsec);
@@ -140,6 +146,8 @@ constexpr auto kReplyStructs = std::to_array<ReplyStruct>({
     Is<abi::CreateOut>(Opcode::kTmpfile),
     Is<abi::StatxOut>(Opcode::kStatx),
     Is<abi::CopyFileRangeOut>(Opcode::kCopyFileRange64),
+    Is<abi::Entry2Out>(Opcode::kLookupHandle),
+    Is<abi::Entry2Out>(Opcode::kMkobjHandle),
     Is<abi::CuseInitOut>(Opcode::kCuseInit),
 });
 

@@ -139,10 +139,13 @@ class Pair {
     Model::Known& entry = model_.known[file];
     entry.id = id;
     ++entry.lookups;
-    if (fresh && file.kind == Kind::kName) {
+    if (file.kind == Kind::kName) {
+      // Every lookup tells the name to go by.
+      NodeId old = entry.parent;
       entry.parent = parent;
       entry.name = name;
       model_.AddLookup(parent);
+      if (!fresh) model_.Forget(old, 1);
     }
   }
 

@@ -70,6 +70,9 @@ constexpr Expected kExpected[] = {
     {51, "TMPFILE", 16, 1, false, 144, false},
     {52, "STATX", 24, 0, false, 288, false},
     {53, "COPY_FILE_RANGE_64", 56, 0, false, 8, false},
+    {54, "COMPOUND", 0, 0, true, kBytes, false},
+    {55, "LOOKUP_HANDLE", 0, 1, false, 40, true},
+    {56, "MKOBJ_HANDLE", 16, 1, false, 40, true},
     {4096, "CUSE_INIT", 16, 0, false, 72, true},
 };
 
@@ -158,8 +161,9 @@ TEST_CASE("what mutates, may block, or never comes through a ring", "[table]") {
   CHECK(mutates == std::set<std::string_view>{
                        "SETATTR", "SYMLINK", "MKNOD", "MKDIR", "UNLINK",
                        "RMDIR", "RENAME", "LINK", "WRITE", "SETXATTR",
-                       "REMOVEXATTR", "CREATE", "IOCTL", "FALLOCATE", "RENAME2",
-                       "COPY_FILE_RANGE", "TMPFILE", "COPY_FILE_RANGE_64"});
+                       "REMOVEXATTR", "CREATE", "MKOBJ_HANDLE", "IOCTL",
+                       "FALLOCATE", "RENAME2", "COPY_FILE_RANGE", "TMPFILE",
+                       "COPY_FILE_RANGE_64"});
   CHECK(blocks == std::set<std::string_view>{"READ", "WRITE", "FSYNC",
                                              "FSYNCDIR", "SETLKW", "FALLOCATE",
                                              "COPY_FILE_RANGE", "SYNCFS",

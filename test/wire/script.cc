@@ -327,6 +327,32 @@ const Maker kMakers[] = {
        return Message(Opcode::kCopyFileRange64, c.scene.file)
            .Put(CopyOf(c.scene));
      }},
+    {Opcode::kCompound,
+     [](const Context& c) {
+       return Message(Opcode::kCompound, 0)
+           .Put(abi::CompoundV7{})
+           .Put(abi::CompoundSubV7{.dep_index = 0xff, .reserved = {}})
+           .Put(abi::InHeader{.len = 56,
+                              .opcode = 3,
+                              .unique = 0,
+                              .nodeid = c.scene.file,
+                              .uid = 0,
+                              .gid = 0,
+                              .pid = 0,
+                              .total_extlen = 0,
+                              .padding = 0})
+           .Put(abi::GetattrIn{});
+     }},
+    {Opcode::kLookupHandle,
+     [](const Context& c) {
+       return Message(Opcode::kLookupHandle, c.scene.dir).Name("inner");
+     }},
+    {Opcode::kMkobjHandle,
+     [](const Context& c) {
+       return Message(Opcode::kMkobjHandle, c.scene.dir)
+           .Put(CreateOf(O_RDWR))
+           .Name(c.fresh);
+     }},
     {Opcode::kCuseInit,
      [](const Context&) {
        return Message(Opcode::kCuseInit, 0).Put(abi::CuseInitIn{});
@@ -363,8 +389,9 @@ Message GoodMessage(const proto::OpRow& row, const Scene& scene, int serial) {
 
 bool IsLeftOut(Opcode op) {
   static constexpr Opcode kLeftOut[] = {
-      Opcode::kPoll, Opcode::kBmap, Opcode::kSetupmapping,
-      Opcode::kRemovemapping, Opcode::kCuseInit};
+      Opcode::kPoll,          Opcode::kBmap,     Opcode::kSetupmapping,
+      Opcode::kRemovemapping, Opcode::kCompound, Opcode::kLookupHandle,
+      Opcode::kMkobjHandle,   Opcode::kCuseInit};
   return std::find(std::begin(kLeftOut), std::end(kLeftOut), op) !=
          std::end(kLeftOut);
 }

@@ -1,0 +1,84 @@
+#include "proto/dialect.h"
+
+#include <algorithm>
+
+#include "proto/dialects.h"
+#include "proto/flags.h"
+
+namespace handlefs::proto {
+namespace {
+
+constinit const Dialect kMainline = {
+    .name = "mainline",
+    .about = "released kernels: no compounds, no handles",
+};
+
+constexpr const Dialect* kDialects[] = {
+    &kMainline,    &kLookupHandleV3,  &kCompoundV6,         &kCompoundV7,
+    &kCompoundDev, &kLookupHandleAll, &kLookupHandleInline,
+};
+
+bool Fits(const Dialect& dialect, Bytes body) {
+  return dialect.parse(body).ok();
+}
+
+}  // namespace
+
+std::span<const Dialect* const> Dialects() { return kDialects; }
+const Dialect& MainlineDialect() { return kMainline; }
+
+const Dialect* FindDialect(std::string_view name) {
+  for (const Dialect* dialect : kDialects) {
+    if (dialect->name == name) return dialect;
+  }
+  return nullptr;
+}
+
+bool HasBufpoolBit(const abi::InitIn& in) {
+  InitFlags offered = InitFlags::FromWire(in.flags, in.flags2);
+  return in.minor >= 46 && offered.Has(init::kBit43) &&
+         offered.Has(init::kOverIoUring) && !offered.Has(init::kFileOps);
+}
+
+Fingerprint RecognizeInit(const abi::InitIn& in) {
+  InitFlags offered = InitFlags::FromWire(in.flags, in.flags2);
+  std::string minor = "minor " + std::to_string(in.minor);
+  // The RFC kernels set the opcode's number in place of the flag, 55 or 54,
+  // which shows as bit 2: no other kernel offers that.
+  if (offered.Has(init::kFileOps)) {
+    if (in.minor >= 46) {
+      return {&kLookupHandleV3,
+              minor + " with INIT bit 2: the LOOKUP_HANDLE RFC v3"};
+    }
+    return {&kMainline, minor +
+                            " with INIT bit 2: the LOOKUP_HANDLE RFC v2, "
+                            "which is served as mainline"};
+  }
+  if (in.minor >= 46 && offered.Has(init::kBit43) &&
+      !offered.Has(init::kOverIoUring)) {
+    return {&kLookupHandleV3,
+            minor + " offers INIT bit 43 and not bit 41: LOOKUP_HANDLE"};
+  }
+  return {&kMainline, minor + " without INIT bit 2: a released kernel"};
+}
+
+const Dialect* RecognizeCompound(Bytes body) {
+  if (body.size() < kCompoundHeadSize) return nullptr;
+  auto is_zero = [&](size_t from, size_t n) {
+    Bytes part = body.subspan(from, n);
+    return std::all_of(part.begin(), part.end(),
+                       [](std::byte b) { return b == std::byte{0}; });
+  };
+  if (is_zero(0, kCompoundHeadSize)) {
+    for (const Dialect* dialect : {&kCompoundV7, &kCompoundDev}) {
+      if (Fits(*dialect, body)) return dialect;
+    }
+    return nullptr;
+  }
+  // v6 has a zero there, v5 the size of the results.
+  if (!is_zero(8, 4))
+    return Fits(kLookupHandleV3, body) ? &kLookupHandleV3 : nullptr;
+  return Fits(kCompoundV6, body) ? &kCompoundV6 : nullptr;
+}
+
+}  // namespace handlefs::proto

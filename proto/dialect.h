@@ -1,0 +1,61 @@
+// The dialects of the protocol that no released kernel speaks: FUSE_COMPOUND in
+// its framings and FUSE_LOOKUP_HANDLE. Numbers and layouts will move again, so
+// each is one file (dialect_*.cc) and one row of kDialects.
+#ifndef HANDLEFS_PROTO_DIALECT_H_
+#define HANDLEFS_PROTO_DIALECT_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "proto/compound.h"
+
+namespace handlefs::proto {
+
+// How the reply to LOOKUP_HANDLE looks.
+enum class EntryShape : uint8_t {
+  kNone,    // the op does not exist
+  kEntry2,  // entry2_out and the handle; attributes by a STATX beside it
+  kInline,  // fuse_entry_handle_out and the handle (a proposal of reviewers)
+};
+
+struct Dialect {
+  std::string_view name;
+  // One line for people.
+  std::string_view about;
+  EntryShape entry = EntryShape::kNone;
+  // INIT is answered with bit 43, HAS_LOOKUP_HANDLE.
+  bool answers_handle_bit = false;
+  // Every request carries the handles of its nodes: the server keeps no table.
+  bool handles_everywhere = false;
+  // `body` is what follows the in header of the COMPOUND. Null: ENOSYS.
+  Result<Compound> (*parse)(Bytes body) = nullptr;
+  // The compound_out that stands before the sub replies.
+  void (*put_head)(ReplyBuffer& out, size_t count) = nullptr;
+};
+
+// The first row is mainline, which has neither.
+std::span<const Dialect* const> Dialects();
+const Dialect* FindDialect(std::string_view name);
+const Dialect& MainlineDialect();
+
+// What an INIT tells about the kernel (its bugs are the evidence).
+struct Fingerprint {
+  const Dialect* dialect;
+  std::string evidence;  // one line
+};
+Fingerprint RecognizeInit(const abi::InitIn& in);
+// Bit 43 is offered with its other meaning, HAS_IO_URING_BUFPOOL of 7.46.
+bool HasBufpoolBit(const abi::InitIn& in);
+
+// The framing of a compound, by its bytes; null if no framing fits. A kernel
+// never changes its framing.
+const Dialect* RecognizeCompound(Bytes body);
+
+// Bytes of compound_out in every framing.
+inline constexpr size_t kCompoundHeadSize = 16;
+
+}  // namespace handlefs::proto
+
+#endif  // HANDLEFS_PROTO_DIALECT_H_
