@@ -19,8 +19,6 @@
 
 #include "absl/strings/str_cat.h"
 
-extern char** environ;
-
 namespace handlefs {
 namespace {
 
@@ -227,6 +225,7 @@ struct HelperEnd {
 // Runs fusermount3.
 HelperEnd RunHelper(const std::vector<std::string>& args, const char* comm_fd) {
   std::vector<char*> argv;
+  argv.reserve(args.size() + 1);
   for (const std::string& arg : args) {
     argv.push_back(const_cast<char*>(arg.c_str()));
   }

@@ -14,6 +14,9 @@
 #include <memory>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "daemon/attributes.h"
 #include "daemon/backings.h"
 #include "daemon/credentials.h"
@@ -167,7 +170,7 @@ class Ops {
   Result<abi::EntryOut> Made(BorrowedFd dir_fd, NodeId dir, const char* name,
                              const proto::Extensions& ext);
   Status Move(NodeId from, const char* from_name, NodeId to,
-              const char* to_name, uint32_t flags, const abi::InHeader& caller);
+              const char* to_name, uint32_t flags, const abi::InHeader& header);
   Result<abi::OpenOut> Opened(NodeId node, UniqueFd fd, int flags,
                               uint32_t mode);
   Result<abi::CreateOut> Created(const Nodes::Entry& entry, UniqueFd fd,
@@ -178,7 +181,11 @@ class Ops {
   Status SetSize(const Req<Opcode::kSetattr>& request, BorrowedFd path);
   Status SetOwnerModeTimes(const Req<Opcode::kSetattr>& request,
                            BorrowedFd path);
-  Status SetNothing(const Req<Opcode::kSetattr>& request, BorrowedFd path);
+  // What came directly before, by the same thread. The kernel removes
+  // capabilities before it announces a write.
+  enum class Before { kOther, kLostCapability };
+  Status SetNothing(const Req<Opcode::kSetattr>& request, BorrowedFd path,
+                    Before before);
   Result<uint64_t> Copy(OpContext context, const abi::InHeader& caller,
                         const abi::CopyFileRangeIn& in, uint64_t limit);
   Status SetLock(const abi::InHeader& header, const abi::LkIn& in,
@@ -193,9 +200,17 @@ class Ops {
   Policy policy_;
   Backings backings_;
   OwnerLocks locks_;
-  // Nodes whose capabilities were just removed, which the kernel does before it
-  // announces a write (ops_attr.cc); hashed by node.
-  std::array<std::atomic<uint64_t>, 64> lost_capability_{};
+  void NoteLostCapability(NodeId node, uint32_t pid);
+  Before TakeBefore(NodeId node, uint32_t pid);
+  struct LostCapability {
+    NodeId node = kNoNode;
+    uint32_t pid = 0;
+    absl::Time when;
+  };
+  absl::Mutex lost_mutex_;
+  std::atomic<bool> any_lost_{false};
+  // By the hash of the node.
+  std::array<LostCapability, 64> lost_ ABSL_GUARDED_BY(lost_mutex_);
   LockWaiters waiters_;
 };
 

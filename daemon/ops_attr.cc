@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "absl/time/clock.h"
 #include "daemon/ops.h"
 
 namespace handlefs {
@@ -129,12 +130,32 @@ Status Ops::SetOwnerModeTimes(const Req<Opcode::kSetattr>& request,
   return Ok();
 }
 
+void Ops::NoteLostCapability(NodeId node, uint32_t pid) {
+  absl::MutexLock lock(&lost_mutex_);
+  any_lost_.store(true, std::memory_order_relaxed);
+  lost_[Raw(node) % lost_.size()] = {
+      .node = node, .pid = pid, .when = absl::Now()};
+}
+
+Ops::Before Ops::TakeBefore(NodeId node, uint32_t pid) {
+  if (!any_lost_.load(std::memory_order_relaxed)) return Before::kOther;
+  absl::MutexLock lock(&lost_mutex_);
+  LostCapability& lost = lost_[Raw(node) % lost_.size()];
+  if (lost.node != node) return Before::kOther;
+  // One system call does both; a removal of longer ago was a program's own.
+  const bool just_now =
+      lost.pid == pid && absl::Now() - lost.when < absl::Seconds(1);
+  lost = LostCapability();
+  return just_now ? Before::kLostCapability : Before::kOther;
+}
+
 // A SETATTR that changes nothing has two senders (Linux 6.18): chown(-1, -1),
 // and, with KILLPRIV_V2, the announcement of a write to a file with set-id bits
 // or, after a REMOVEXATTR, with capabilities. The write itself may pass the
 // server by, so this is where the bits go. Only a file that is open for writing
 // is written to.
-Status Ops::SetNothing(const Req<Opcode::kSetattr>& request, BorrowedFd path) {
+Status Ops::SetNothing(const Req<Opcode::kSetattr>& request, BorrowedFd path,
+                       Before before) {
   const uint32_t uid = request.header.uid;
   ASSIGN_OR_RETURN(struct statx stx, StatFd(path, kBasic));
   const mode_t mode = stx.stx_mode & 07777;
@@ -142,10 +163,7 @@ Status Ops::SetNothing(const Req<Opcode::kSetattr>& request, BorrowedFd path) {
     const bool may_write = backings_.HasWriters(request.node());
     // Root's writes keep the bits; one is announced for capabilities only.
     // Times move as with any write.
-    uint64_t raw = Raw(request.node());
-    if (uid == 0 && may_write &&
-        lost_capability_[raw % lost_capability_.size()].compare_exchange_strong(
-            raw, 0)) {
+    if (uid == 0 && may_write && before == Before::kLostCapability) {
       return ChmodFd(path, mode);
     }
     if (uid != 0) {
@@ -173,8 +191,9 @@ Result<abi::AttrOut> Ops::Setattr(OpContext,
   constexpr uint32_t kChanges = fattr::kMode | fattr::kUid | fattr::kGid |
                                 fattr::kSize | fattr::kAtime | fattr::kMtime |
                                 fattr::kCtime;
+  const Before before = TakeBefore(request.node(), request.header.pid);
   if ((valid & kChanges) == 0) {
-    RETURN_IF_ERROR(SetNothing(request, *path));
+    RETURN_IF_ERROR(SetNothing(request, *path, before));
   }
   if ((valid & fattr::kSize) != 0) {
     RETURN_IF_ERROR(SetSize(request, *path));

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -77,7 +78,11 @@ Status Ops::Listxattr(OpContext, const Req<Opcode::kListxattr>& request,
   // Read whole, because hidden names may not count towards the size.
   auto space = out.Space();
   ASSIGN_OR_RETURN(size_t size, ListXattrAt(nodes_.proc_fds(), *fd, space));
-  if (request.header.uid != 0) size = HideTrusted(space.first(size));
+  // btrfs shows them to everybody.
+  if (request.header.uid != 0 &&
+      nodes_.FsOf(request.node()).magic != BTRFS_SUPER_MAGIC) {
+    size = HideTrusted(space.first(size));
+  }
   if (request.in.size == 0) {
     out.Put(
         abi::GetxattrOut{.size = static_cast<uint32_t>(size), .padding = 0});
@@ -105,8 +110,7 @@ Status Ops::Removexattr(OpContext, const Req<Opcode::kRemovexattr>& request) {
   }
   RETURN_IF_ERROR(RemoveXattrAt(nodes_.proc_fds(), *fd, name));
   if (request.text.view() == "security.capability") {
-    uint64_t raw = Raw(request.node());
-    lost_capability_[raw % lost_capability_.size()].store(raw);
+    NoteLostCapability(request.node(), request.header.pid);
   }
   return Ok();
 }

@@ -98,7 +98,7 @@ void Server::OnMalformed(size_t size) {
 }
 
 void Server::TraceReply(uint32_t opcode, const abi::OutHeader& header,
-                        proto::Bytes payload) {
+                        proto::Bytes payload) const {
   if (options_.trace == Switch::kOff) return;
   LogTrace(proto::DescribeReply(opcode, header, payload));
 }

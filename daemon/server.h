@@ -68,7 +68,7 @@ class Server final : public io::PacketHandler {
   void Interrupt(Unique target);
   void Tick();
   void TraceReply(uint32_t opcode, const abi::OutHeader& header,
-                  proto::Bytes payload);
+                  proto::Bytes payload) const;
 
   const Options options_;
   const HostFacts facts_;
