@@ -22,7 +22,7 @@ void HotFds::Insert(NodeId id, SharedFd fd, Kind kind) {
   Set& set = SetOf(id);
   absl::MutexLock lock(&set.mutex);
   // The way that has it, else one that is free or was used longest ago.
-  Way* victim = &set.ways[0];
+  Way* victim = set.ways.data();
   for (Way& way : set.ways) {
     if (way.id == id) {
       victim = &way;

@@ -261,7 +261,7 @@ Result<NodeTable::Found> NodeTable::Get(NodeId id) {
   if (entry == nullptr) return Errno(ESTALE);
   Found found;
   if (entry->kind == Kind::kInline || entry->kind == Kind::kHeap) {
-    ByHandle& file = found.handle.emplace();
+    ByHandle& file = found.handle.emplace(ByHandle{});
     file.fs = entry->fs;
     file.handle.type = entry->type;
     file.handle.size = entry->size;

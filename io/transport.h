@@ -158,8 +158,8 @@ class Connection {
   // called with a lock that a handler takes. INVAL_ENTRY and DELETE take the
   // directory's lock in the kernel and may not be sent by a thread that serves
   // requests; INVAL_INODE of attributes takes none.
-  virtual Status Notify(const proto::Notification& head,
-                        proto::Bytes data = {}) = 0;
+  virtual Status Notify(const proto::Notification& head, proto::Bytes data) = 0;
+  Status Notify(const proto::Notification& head) { return Notify(head, {}); }
   // EOPNOTSUPP where the connection is a socket; else see protocol.md 10.2:
   // EPERM without CAP_SYS_ADMIN, ELOOP where the host file system is stacked
   // too deep. The caller's credentials become those of the backing I/O.

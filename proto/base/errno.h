@@ -68,6 +68,7 @@ inline Status Check(long rc) {
 #define HANDLEFS_CONCAT_(a, b) a##b
 #define HANDLEFS_CONCAT(a, b) HANDLEFS_CONCAT_(a, b)
 
+// NOLINTBEGIN(bugprone-macro-parentheses): names and declarations take none.
 // ASSIGN_OR_RETURN(auto fd, Open(...)): the value, or leave with its Errno.
 #define ASSIGN_OR_RETURN(lhs, expr) \
   ASSIGN_OR_RETURN_(HANDLEFS_CONCAT(result_, __LINE__), lhs, expr)
@@ -75,6 +76,7 @@ inline Status Check(long rc) {
   auto tmp = (expr);                      \
   if (!tmp.ok()) return tmp.error();      \
   lhs = std::move(tmp).value()
+// NOLINTEND(bugprone-macro-parentheses)
 
 #define RETURN_IF_ERROR(expr)                                         \
   do {                                                                \
