@@ -137,7 +137,7 @@ void Server::Start(io::Packet packet) {
   const Negotiated& negotiated = std::get<Negotiated>(answer);
   ops_.policy() = MakePolicy(options_, negotiated);
   dialect_.store(negotiated.dialect);
-  if (negotiated.dialect->parse != nullptr) framing_ = negotiated.dialect;
+  if (negotiated.dialect->has_compounds()) framing_ = negotiated.dialect;
   if (negotiated.dialect->handles_everywhere) nodes_.KernelKeepsHandles();
   transport_.SetSetxattrSize(
       negotiated.flags.Has(proto::init::kSetxattrExt) ? 16 : 8);

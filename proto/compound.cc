@@ -6,26 +6,40 @@ bool MayBeSub(const OpRow& row) {
   return (row.flags & (kDevOnly | kAlone)) == 0;
 }
 
+Status Refuse(Compound& out, std::string_view why) {
+  out.problem = why;
+  return Errno(EINVAL);
+}
+
 Status ParseChain(Bytes body, const ChainOptions& options, Compound& out) {
   Cursor cursor(body);
+  // Until the sub is whole.
+  out.problem_in_sub = true;
   while (!cursor.rest().empty()) {
-    if (out.count == kMaxSubs) return Errno(EINVAL);
+    if (out.count == kMaxSubs) return Refuse(out, "more than 16 subs");
     SubRequest& sub = out.subs[out.count];
     if (options.prefix != 0) {
       auto prefix = cursor.TakeBytes(options.prefix);
-      if (!prefix || !options.read_prefix(*prefix, out.count, out)) {
-        return Errno(EINVAL);
-      }
+      if (!prefix) return Refuse(out, "the prefix is cut off");
+      std::string_view why = options.read_prefix(*prefix, out.count, out);
+      if (!why.empty()) return Refuse(out, why);
     }
     auto header = Cursor(cursor.rest()).Take<abi::InHeader>();
-    if (!header || header->len < sizeof(abi::InHeader)) return Errno(EINVAL);
+    if (!header) return Refuse(out, "the header is cut off");
+    if (header->len < sizeof(abi::InHeader)) {
+      return Refuse(out, "len is less than a header");
+    }
     auto message = cursor.TakeBytes(header->len);
-    if (!message || FindRow(header->opcode) == nullptr) return Errno(EINVAL);
+    if (!message) return Refuse(out, "len reaches past the end");
+    if (FindRow(header->opcode) == nullptr) {
+      return Refuse(out, "unknown opcode");
+    }
     ASSIGN_OR_RETURN(sub.raw, Split(*message, sizeof(abi::SetxattrIn)));
     sub.raw.ext_place = RawRequest::ExtPlace::kRest;
     ++out.count;
   }
-  return out.count == 0 ? Status(Errno(EINVAL)) : Ok();
+  out.problem_in_sub = false;
+  return out.count == 0 ? Refuse(out, "no subs") : Ok();
 }
 
 void ResolvePlaceholders(Compound& compound) {

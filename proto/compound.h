@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "proto/cursor.h"
 #include "proto/reply.h"
@@ -52,6 +53,9 @@ struct Compound {
   size_t result_size = SIZE_MAX;
   size_t count = 0;
   std::array<SubRequest, kMaxSubs> subs;
+  // Why it was refused, for the trace; of sub `count` or of the whole.
+  std::string_view problem;
+  bool problem_in_sub = false;
 
   std::span<const SubRequest> chain() const { return {subs.data(), count}; }
 };
@@ -60,16 +64,20 @@ struct Compound {
 bool MayBeSub(const OpRow& row);
 
 // For the dialects: cuts `body` into subs. `prefix` bytes stand before each
-// header; `Prefix` sees them and may refuse. EINVAL: a length that does not
-// fit, no sub, more than kMaxSubs, bytes left over, or an unknown opcode.
+// header; `read_prefix` sees them. EINVAL: a length that does not fit, no sub,
+// more than kMaxSubs, bytes left over, or an unknown opcode; the subs before it
+// are in `out`.
 struct ChainOptions {
   size_t prefix = 0;
-  // Refuses (false) or notes what stands in the prefix of sub `index`.
-  bool (*read_prefix)(Bytes prefix, size_t index, Compound& out) = nullptr;
+  // Notes what stands in the prefix of sub `index`; the reason if it refuses.
+  std::string_view (*read_prefix)(Bytes prefix, size_t index,
+                                  Compound& out) = nullptr;
 };
 Status ParseChain(Bytes body, const ChainOptions& options, Compound& out);
-// A STATX or OPEN of nodeid 1 behind a LOOKUP_HANDLE or MKOBJ_HANDLE means the
-// node that it gave: the framings without dependencies.
+// EINVAL, with the reason.
+Status Refuse(Compound& out, std::string_view why);
+// Nodeid 1 behind a LOOKUP_HANDLE or MKOBJ_HANDLE means the node that it gave
+// (the kernel sends STATX and OPEN so): the framings without dependencies.
 void ResolvePlaceholders(Compound& compound);
 // The smallest reply of a sub that succeeds, without its out header.
 size_t FixedReplySize(const OpRow& row);

@@ -18,10 +18,6 @@ constexpr const Dialect* kDialects[] = {
     &kCompoundDev, &kLookupHandleAll, &kLookupHandleInline,
 };
 
-bool Fits(const Dialect& dialect, Bytes body) {
-  return dialect.parse(body).ok();
-}
-
 }  // namespace
 
 std::span<const Dialect* const> Dialects() { return kDialects; }
@@ -62,23 +58,41 @@ Fingerprint RecognizeInit(const abi::InitIn& in) {
   return {&kMainline, minor + " without INIT bit 2: a released kernel"};
 }
 
-const Dialect* RecognizeCompound(Bytes body) {
-  if (body.size() < kCompoundHeadSize) return nullptr;
-  auto is_zero = [&](size_t from, size_t n) {
-    Bytes part = body.subspan(from, n);
-    return std::all_of(part.begin(), part.end(),
-                       [](std::byte b) { return b == std::byte{0}; });
-  };
-  if (is_zero(0, kCompoundHeadSize)) {
-    for (const Dialect* dialect : {&kCompoundV7, &kCompoundDev}) {
-      if (Fits(*dialect, body)) return dialect;
-    }
-    return nullptr;
-  }
+namespace {
+
+bool IsZero(Bytes bytes) {
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [](std::byte b) { return b == std::byte{0}; });
+}
+
+// By the head, the likely ones first.
+std::span<const Dialect* const> Candidates(Bytes body) {
+  static constexpr const Dialect* kNoFlags[] = {&kCompoundV7, &kCompoundDev,
+                                                &kCompoundV6};
+  static constexpr const Dialect* kResultSize[] = {&kLookupHandleV3};
+  // v5 if no sub has a result.
+  static constexpr const Dialect* kZeroThere[] = {&kCompoundV6,
+                                                  &kLookupHandleV3};
+  if (body.size() < kCompoundHeadSize) return {};
+  Bytes head = body.first(kCompoundHeadSize);
+  if (IsZero(head)) return kNoFlags;
   // v6 has a zero there, v5 the size of the results.
-  if (!is_zero(8, 4))
-    return Fits(kLookupHandleV3, body) ? &kLookupHandleV3 : nullptr;
-  return Fits(kCompoundV6, body) ? &kCompoundV6 : nullptr;
+  if (!IsZero(head.subspan(8, 4))) return kResultSize;
+  return kZeroThere;
+}
+
+}  // namespace
+
+const Dialect* RecognizeCompound(Bytes body) {
+  for (const Dialect* dialect : Candidates(body)) {
+    if (dialect->parse(body).ok()) return dialect;
+  }
+  return nullptr;
+}
+
+const Dialect& LikelyFraming(Bytes body) {
+  auto candidates = Candidates(body);
+  return candidates.empty() ? kLookupHandleV3 : *candidates.front();
 }
 
 }  // namespace handlefs::proto

@@ -29,10 +29,20 @@ struct Dialect {
   bool answers_handle_bit = false;
   // Every request carries the handles of its nodes: the server keeps no table.
   bool handles_everywhere = false;
-  // `body` is what follows the in header of the COMPOUND. Null: ENOSYS.
-  Result<Compound> (*parse)(Bytes body) = nullptr;
+  // `body` is what follows the in header of the COMPOUND. EINVAL: `out` says
+  // why, and has the subs before the bad one. Null: ENOSYS.
+  Status (*read)(Bytes body, Compound& out) = nullptr;
   // The compound_out that stands before the sub replies.
   void (*put_head)(ReplyBuffer& out, size_t count) = nullptr;
+  // It begins with their number.
+  bool head_counts = false;
+
+  bool has_compounds() const { return read != nullptr; }
+  Result<Compound> parse(Bytes body) const {
+    Compound compound;
+    RETURN_IF_ERROR(read(body, compound));
+    return compound;
+  }
 };
 
 // The first row is mainline, which has neither.
@@ -52,6 +62,8 @@ bool HasBufpoolBit(const abi::InitIn& in);
 // The framing of a compound, by its bytes; null if no framing fits. A kernel
 // never changes its framing.
 const Dialect* RecognizeCompound(Bytes body);
+// The framing that one which fits none is most like.
+const Dialect& LikelyFraming(Bytes body);
 
 // Bytes of compound_out in every framing.
 inline constexpr size_t kCompoundHeadSize = 16;

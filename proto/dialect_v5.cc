@@ -10,22 +10,27 @@ namespace {
 constexpr uint32_t kSeparable = 1 << 0;
 constexpr uint32_t kAtomic = 1 << 1;
 
-Result<Compound> Parse(Bytes body) {
+Status Read(Bytes body, Compound& out) {
   Cursor cursor(body);
   auto head = cursor.Take<abi::CompoundInV5>();
-  if (!head || head->count == 0 || head->count > kMaxSubs) {
-    return Errno(EINVAL);
+  if (!head) return Refuse(out, "too short for a compound");
+  if (head->count == 0 || head->count > kMaxSubs) {
+    return Refuse(out, "count is not 1 to 16");
   }
-  Compound compound;
-  compound.on_failure = (head->flags & kAtomic) != 0      ? OnFailure::kUndo
-                        : (head->flags & kSeparable) != 0 ? OnFailure::kGoOn
-                                                          : OnFailure::kStop;
-  compound.kernel_drops_partial = true;
-  compound.result_size = head->result_size;
-  RETURN_IF_ERROR(ParseChain(cursor.rest(), {}, compound));
-  if (compound.count != head->count) return Errno(EINVAL);
-  ResolvePlaceholders(compound);
-  return compound;
+  // The hole before it may hold anything.
+  if (head->reserved != 0) return Refuse(out, "reserved is not 0");
+  out.on_failure = (head->flags & kAtomic) != 0      ? OnFailure::kUndo
+                   : (head->flags & kSeparable) != 0 ? OnFailure::kGoOn
+                                                     : OnFailure::kStop;
+  out.kernel_drops_partial = true;
+  out.result_size = head->result_size;
+  Status chain = ParseChain(cursor.rest(), {}, out);
+  ResolvePlaceholders(out);
+  if (!chain.ok()) return chain;
+  if (out.count != head->count) {
+    return Refuse(out, "count is not the number of subs");
+  }
+  return Ok();
 }
 
 void PutHead(ReplyBuffer& out, size_t count) {
@@ -41,8 +46,9 @@ constinit const Dialect kLookupHandleV3 = {
     .about = "the RFC of LOOKUP_HANDLE, version 3, on compounds version 5",
     .entry = EntryShape::kEntry2,
     .answers_handle_bit = true,
-    .parse = &Parse,
+    .read = &Read,
     .put_head = &PutHead,
+    .head_counts = true,
 };
 
 // The same, and requests of all kinds carry the handle of their node (a second
@@ -53,8 +59,9 @@ constinit const Dialect kLookupHandleAll = {
     .entry = EntryShape::kEntry2,
     .answers_handle_bit = true,
     .handles_everywhere = true,
-    .parse = &Parse,
+    .read = &Read,
     .put_head = &PutHead,
+    .head_counts = true,
 };
 
 // What reviewers of v3 proposed in place of compounds (2026-04): LOOKUP_HANDLE
@@ -64,8 +71,9 @@ constinit const Dialect kLookupHandleInline = {
     .about = "a proposal: LOOKUP_HANDLE answered with attributes and handle",
     .entry = EntryShape::kInline,
     .answers_handle_bit = true,
-    .parse = &Parse,
+    .read = &Read,
     .put_head = &PutHead,
+    .head_counts = true,
 };
 
 }  // namespace handlefs::proto

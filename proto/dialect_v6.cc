@@ -10,20 +10,20 @@ constexpr uint32_t kSeparable = 1 << 0;
 constexpr uint32_t kContinue = 1 << 1;
 constexpr uint32_t kAtomic = 1 << 2;
 
-Result<Compound> Parse(Bytes body) {
+Status Read(Bytes body, Compound& out) {
   Cursor cursor(body);
   auto head = cursor.Take<abi::CompoundInV6>();
-  if (!head || head->reserved != 0) return Errno(EINVAL);
-  Compound compound;
-  compound.on_failure = (head->flags & kAtomic) != 0 ? OnFailure::kUndo
-                        : (head->flags & (kSeparable | kContinue)) != 0
-                            ? OnFailure::kGoOn
-                            : OnFailure::kStop;
-  compound.kernel_drops_partial = true;
-  compound.result_size = head->result_size;
-  RETURN_IF_ERROR(ParseChain(cursor.rest(), {}, compound));
-  ResolvePlaceholders(compound);
-  return compound;
+  if (!head) return Refuse(out, "too short for a compound");
+  if (head->reserved != 0) return Refuse(out, "reserved is not 0");
+  out.on_failure = (head->flags & kAtomic) != 0 ? OnFailure::kUndo
+                   : (head->flags & (kSeparable | kContinue)) != 0
+                       ? OnFailure::kGoOn
+                       : OnFailure::kStop;
+  out.kernel_drops_partial = true;
+  out.result_size = head->result_size;
+  Status chain = ParseChain(cursor.rest(), {}, out);
+  ResolvePlaceholders(out);
+  return chain;
 }
 
 void PutHead(ReplyBuffer& out, size_t) { out.Put(abi::CompoundOutV6{}); }
@@ -33,7 +33,7 @@ void PutHead(ReplyBuffer& out, size_t) { out.Put(abi::CompoundOutV6{}); }
 constinit const Dialect kCompoundV6 = {
     .name = "compound-v6",
     .about = "compounds version 6, no handles",
-    .parse = &Parse,
+    .read = &Read,
     .put_head = &PutHead,
 };
 
