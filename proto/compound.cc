@@ -46,8 +46,8 @@ void ResolvePlaceholders(Compound& compound) {
   uint8_t maker = SubRequest::kOwnNode;
   for (size_t i = 0; i < compound.count; ++i) {
     SubRequest& sub = compound.subs[i];
-    auto op = static_cast<Opcode>(sub.raw.header.opcode);
-    if (op == Opcode::kLookupHandle || op == Opcode::kMkobjHandle) {
+    const OpRow* row = FindRow(sub.raw.header.opcode);
+    if (row != nullptr && (row->flags & kGivesHandle) != 0) {
       maker = static_cast<uint8_t>(i);
     } else if (NodeId{sub.raw.header.nodeid} == kRootNode) {
       sub.node_of = maker;
@@ -56,9 +56,7 @@ void ResolvePlaceholders(Compound& compound) {
 }
 
 size_t FixedReplySize(const OpRow& row) {
-  if (row.op == Opcode::kLookupHandle || row.op == Opcode::kMkobjHandle) {
-    return kEntry2Size;
-  }
+  if ((row.flags & kGivesHandle) != 0) return kEntry2Size;
   return row.reply == ReplyKind::kFixed || row.reply == ReplyKind::kFixedData
              ? row.reply_size
              : 0;

@@ -109,6 +109,8 @@ enum OpFlags : uint16_t {
   kMakesEntry = 1 << 4,
   // Never part of a compound.
   kAlone = 1 << 5,
+  // The node's handle follows the struct of the reply.
+  kGivesHandle = 1 << 6,
 };
 
 struct OpRow {
@@ -177,8 +179,8 @@ inline constexpr auto kOpTable = std::to_array<OpRow>({
     {.op = Opcode::kStatx, .name = "STATX", .fixed_in = sizeof(abi::StatxIn), .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::StatxOut)},
     {.op = Opcode::kCopyFileRange64, .name = "COPY_FILE_RANGE_64", .fixed_in = sizeof(abi::CopyFileRangeIn), .reply = ReplyKind::kFixed, .reply_size = sizeof(abi::CopyFileRangeOut), .flags = kMayBlock | kMutates},
     {.op = Opcode::kCompound, .name = "COMPOUND", .tail = Tail::kData, .reply = ReplyKind::kData, .flags = kAlone},
-    {.op = Opcode::kLookupHandle, .name = "LOOKUP_HANDLE", .text = Text::kLookupName, .reply = ReplyKind::kFixedData, .reply_size = sizeof(abi::Entry2Out), .flags = kMakesEntry},
-    {.op = Opcode::kMkobjHandle, .name = "MKOBJ_HANDLE", .fixed_in = sizeof(abi::CreateIn), .text = Text::kName, .reply = ReplyKind::kFixedData, .reply_size = sizeof(abi::Entry2Out), .flags = kMutates | kMakesEntry},
+    {.op = Opcode::kLookupHandle, .name = "LOOKUP_HANDLE", .text = Text::kLookupName, .reply = ReplyKind::kFixedData, .reply_size = sizeof(abi::Entry2Out), .flags = kMakesEntry | kGivesHandle},
+    {.op = Opcode::kMkobjHandle, .name = "MKOBJ_HANDLE", .fixed_in = sizeof(abi::CreateIn), .text = Text::kName, .reply = ReplyKind::kFixedData, .reply_size = sizeof(abi::Entry2Out), .flags = kMutates | kMakesEntry | kGivesHandle},
     {.op = Opcode::kCuseInit, .name = "CUSE_INIT", .fixed_in = sizeof(abi::CuseInitIn), .reply = ReplyKind::kFixedData, .reply_size = sizeof(abi::CuseInitOut), .flags = kDevOnly},
 });
 // clang-format on

@@ -8,6 +8,7 @@
 namespace handlefs::proto {
 namespace {
 
+using internal::Caller;
 using internal::Line;
 
 // What the fixed part of a request says. One overload per struct; a row whose
@@ -195,13 +196,12 @@ void ExtensionsText(Line& line, const Extensions& ext) {
   }
   if (ext.group) line.Word("+group(").Digits(*ext.group, 10).Raw(")");
   for (const auto& handle : {ext.handle, ext.handle2}) {
-    if (!handle) continue;
-    line.Word("+handle(").Digits(handle->size(), 10).Raw(" bytes)");
+    if (handle) line.Handle("+handle", *handle);
   }
 }
 
 template <Opcode kOp>
-void RequestText(Line& line, const RawRequest& raw) {
+void RowText(Line& line, const RawRequest& raw, Caller caller) {
   constexpr const OpRow& row = RowOf(kOp);
   auto request = Decode<kOp>(raw);
   if (!request.ok()) {
@@ -213,34 +213,38 @@ void RequestText(Line& line, const RawRequest& raw) {
   Fields(line, request->in);
   if (row.tail == Tail::kData) TailData<kOp>(line, request->data);
   ExtensionsText(line, request->ext);
-  if ((row.flags & kMutates) != 0) {
+  if ((row.flags & kMutates) != 0 && caller == Caller::kShow) {
     const abi::InHeader& header = request->header;
     line.Id("u", header.uid).Id("g", header.gid).Id("p", header.pid);
   }
 }
 
-using RequestWriter = void (*)(Line&, const RawRequest&);
+using RequestWriter = void (*)(Line&, const RawRequest&, Caller);
 
 template <size_t... kRow>
 constexpr std::array<RequestWriter, sizeof...(kRow)> Writers(
     std::index_sequence<kRow...>) {
-  return {&RequestText<kOpTable[kRow].op>...};
+  return {&RowText<kOpTable[kRow].op>...};
 }
 constexpr auto kWriters = Writers(std::make_index_sequence<kOpRows>());
 
 }  // namespace
+
+void internal::RequestText(Line& line, const RawRequest& raw, Caller caller) {
+  size_t row = RowIndex(raw.header.opcode);
+  if (row < kOpRows) {
+    kWriters[row](line, raw, caller);
+  } else {
+    line.Data(raw.fixed.size() + raw.tail.size());
+  }
+}
 
 std::string DescribeRequest(const RawRequest& raw) {
   const abi::InHeader& header = raw.header;
   Line line("rx", header.unique, OpcodeName(header.opcode));
   // INIT, INTERRUPT and the like are about no node.
   if (header.nodeid != 0) line.Node(header.nodeid);
-  size_t row = RowIndex(header.opcode);
-  if (row < kOpRows) {
-    kWriters[row](line, raw);
-  } else {
-    line.Data(raw.fixed.size() + raw.tail.size());
-  }
+  internal::RequestText(line, raw, internal::Caller::kShow);
   return std::move(line).Done();
 }
 

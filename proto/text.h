@@ -27,6 +27,8 @@ std::string DescribeNotification(Bytes message);
 std::string ErrnoName(int value);
 // "LOOKUP"; "op77" where the table has no row.
 std::string OpcodeName(uint32_t opcode);
+// "0a0b"
+std::string HexOf(Bytes bytes);
 
 }  // namespace handlefs::proto
 

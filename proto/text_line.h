@@ -12,6 +12,7 @@
 
 #include "proto/base/ids.h"
 #include "proto/cursor.h"
+#include "proto/opcode.h"
 
 namespace handlefs::proto::internal {
 
@@ -80,18 +81,39 @@ class Line {
   // " <4096 bytes>"
   Line& Data(size_t size) { return Word("<").Digits(size, 10).Raw(" bytes>"); }
   Line& Malformed(size_t size) {
+    ++problems_;
     return Word("malformed (").Digits(size, 10).Raw(" bytes)");
   }
+  // " ! nodeid 0": what a peer had better not see.
+  Line& Problem(std::string_view why) {
+    ++problems_;
+    return Word("! ").Raw(why);
+  }
+  // "handle 0a0b", "handle (20 bytes)": short ones are read as bytes.
+  Line& Handle(std::string_view label, Bytes handle);
+
+  int problems() const { return problems_; }
 
   std::string Done() && { return std::move(text_); }
 
  private:
   std::string text_;
+  int problems_ = 0;
 };
 
 inline std::string_view AsText(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
+
+// What a line says behind the node, of a request (and who asks, where that
+// matters), and behind the name, of a reply.
+enum class Caller : bool { kOmit, kShow };
+void RequestText(Line& line, const RawRequest& raw, Caller caller);
+void ReplyText(Line& line, uint32_t opcode, const abi::OutHeader& header,
+               Bytes payload);
+void NotificationText(Line& line, Bytes message);
+// Why `raw`, which its row's decoder refuses, is malformed.
+std::string_view WhyMalformed(const OpRow& row, const RawRequest& raw);
 
 // " flags ASYNC_READ,unknown:0x.."
 void InitNames(Line& line, uint32_t flags, uint32_t flags2);

@@ -18,6 +18,17 @@ std::string OpcodeName(uint32_t opcode) {
   return std::string(row->name);
 }
 
+std::string HexOf(Bytes bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string hex;
+  hex.reserve(bytes.size() * 2);
+  for (std::byte byte : bytes) {
+    hex += kDigits[std::to_integer<int>(byte) >> 4];
+    hex += kDigits[std::to_integer<int>(byte) & 15];
+  }
+  return hex;
+}
+
 namespace init {
 
 std::string_view Name(Bit bit) {
@@ -91,6 +102,15 @@ void InitNames(Line& line, uint32_t flags, uint32_t flags2) {
   if (flags2 != 0 && (flags & 1u << init::kInitExt) == 0) {
     line.Hex("flags2-ignored", flags2);
   }
+}
+
+Line& Line::Handle(std::string_view label, Bytes handle) {
+  static constexpr size_t kShown = 16;
+  Word(label).Raw("(");
+  if (handle.empty() || handle.size() > kShown) {
+    return Digits(handle.size(), 10).Raw(" bytes)");
+  }
+  return Raw(HexOf(handle)).Raw(")");
 }
 
 Line& Line::Escaped(std::string_view text) {

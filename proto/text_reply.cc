@@ -17,6 +17,12 @@ void AttrText(Line& line, const abi::Attr& attr) {
   line.Num("nlink", attr.nlink);
 }
 
+void StatxText(Line& line, const abi::Statx& stat) {
+  line.Num("ino", stat.ino).Oct("mode", stat.mode);
+  line.Num("size", stat.size).Num("nlink", stat.nlink);
+  line.Hex("mask", stat.mask);
+}
+
 // The name's lifetime, then the attributes'.
 void Fields(Line& line, const abi::EntryOut& out) {
   if (out.nodeid == 0) {
@@ -34,14 +40,19 @@ void Fields(Line& line, const abi::Entry2Out& out) {
   line.Word("ttl ").Seconds(out.entry_valid, out.entry_valid_nsec);
   if (out.flags != 0) line.Hex("flags", out.flags);
 }
+// A proposal: they are in it.
+void Fields(Line& line, const abi::EntryHandleOut& out) {
+  line.Node(out.nodeid).Num("gen", out.generation);
+  StatxText(line, out.stat);
+  line.Word("ttl ").Seconds(out.entry_valid, out.entry_valid_nsec);
+  line.Raw("/").Seconds(out.attr_valid, out.attr_valid_nsec);
+}
 void Fields(Line& line, const abi::AttrOut& out) {
   AttrText(line, out.attr);
   line.Word("ttl ").Seconds(out.attr_valid, out.attr_valid_nsec);
 }
 void Fields(Line& line, const abi::StatxOut& out) {
-  line.Num("ino", out.stat.ino).Oct("mode", out.stat.mode);
-  line.Num("size", out.stat.size).Num("nlink", out.stat.nlink);
-  line.Hex("mask", out.stat.mask);
+  StatxText(line, out.stat);
   line.Word("ttl ").Seconds(out.attr_valid, out.attr_valid_nsec);
 }
 void Fields(Line& line, const abi::OpenOut& out) {
@@ -223,6 +234,33 @@ void DataText(Line& line, Opcode op, Bytes payload) {
   line.Data(payload.size());
 }
 
+// LOOKUP_HANDLE has two shapes, and a handle that fits is followed by padding
+// or by nothing.
+void EntryAndHandle(Line& line, Bytes payload) {
+  Cursor cursor(payload);
+  if (payload.size() >= sizeof(abi::EntryHandleOut)) {
+    Fields(line, *cursor.Take<abi::EntryHandleOut>());
+  } else {
+    Fields(line, *cursor.Take<abi::Entry2Out>());
+  }
+  auto head = cursor.Take<abi::FileHandle>();
+  if (!head) {
+    line.Problem("no handle size");
+    return;
+  }
+  if (head->size > abi::kMaxNodeHandle) {
+    line.Num("handle of", head->size)
+        .Problem("a handle of more than 128 bytes");
+    return;
+  }
+  auto handle = cursor.TakeBytes(head->size);
+  if (!handle) {
+    line.Num("handle of", head->size).Problem("the handle is cut off");
+    return;
+  }
+  line.Handle("handle", *handle);
+}
+
 // Whether the kernel would take this many bytes as the answer.
 bool SizeFits(const OpRow& row, size_t size) {
   switch (row.reply) {
@@ -248,7 +286,9 @@ void PayloadText(Line& line, const OpRow& row, Bytes payload) {
     line.Malformed(payload.size());
     return;
   }
-  if (HasStruct(row)) {
+  if ((row.flags & kGivesHandle) != 0) {
+    EntryAndHandle(line, payload);
+  } else if (HasStruct(row)) {
     size_t head = std::min<size_t>(payload.size(), row.reply_size);
     WriterOf(row.op)(line, payload);
     if (row.reply == ReplyKind::kFixedData) {
@@ -263,9 +303,8 @@ void PayloadText(Line& line, const OpRow& row, Bytes payload) {
 
 }  // namespace
 
-std::string DescribeReply(uint32_t opcode, const abi::OutHeader& header,
-                          Bytes payload) {
-  Line line("tx", header.unique, OpcodeName(opcode));
+void internal::ReplyText(Line& line, uint32_t opcode,
+                         const abi::OutHeader& header, Bytes payload) {
   const OpRow* row = FindRow(opcode);
   bool error = header.error < 0 && header.error > -512;
   if (error) {
@@ -284,6 +323,12 @@ std::string DescribeReply(uint32_t opcode, const abi::OutHeader& header,
   } else if (!payload.empty()) {
     line.Data(payload.size());
   }
+}
+
+std::string DescribeReply(uint32_t opcode, const abi::OutHeader& header,
+                          Bytes payload) {
+  Line line("tx", header.unique, OpcodeName(opcode));
+  internal::ReplyText(line, opcode, header, payload);
   return std::move(line).Done();
 }
 
@@ -358,22 +403,33 @@ constexpr NotifyRow kNotifyTable[] = {
 
 }  // namespace
 
-std::string DescribeNotification(Bytes message) {
-  Line line("nx");
+void internal::NotificationText(Line& line, Bytes message) {
   Cursor cursor(message);
   auto header = cursor.Take<abi::OutHeader>();
-  if (!header) return std::move(line.Malformed(message.size())).Done();
+  if (!header) {
+    line.Malformed(message.size());
+    return;
+  }
   for (const NotifyRow& row : kNotifyTable) {
     if (static_cast<int32_t>(row.code) != header->error) continue;
     line.Word(row.name);
     // Bulk data may be sent from elsewhere, so `len` may say more than is here.
     if (header->unique == 0 && header->len >= message.size()) {
       Line said = line;
-      if (row.write(said, cursor)) return std::move(said).Done();
+      if (row.write(said, cursor)) {
+        line = std::move(said);
+        return;
+      }
     }
-    return std::move(line.Malformed(message.size())).Done();
+    line.Malformed(message.size());
+    return;
   }
   line.Signed("code", header->error).Data(cursor.rest().size());
+}
+
+std::string DescribeNotification(Bytes message) {
+  Line line("nx");
+  internal::NotificationText(line, message);
   return std::move(line).Done();
 }
 
