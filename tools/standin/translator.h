@@ -1,0 +1,55 @@
+// Turns today's requests into those of the kernel that is played.
+#ifndef HANDLEFS_TOOLS_STANDIN_TRANSLATOR_H_
+#define HANDLEFS_TOOLS_STANDIN_TRANSLATOR_H_
+
+#include <string_view>
+
+#include "exchange.h"
+#include "fault.h"
+#include "layout.h"
+#include "nodes.h"
+
+namespace handlefs::standin {
+
+class Translator {
+ public:
+  Translator(const Layout& layout, const Nodes& nodes, Coin& coin, Fault fault)
+      : layout_(layout), nodes_(nodes), coin_(coin), fault_(fault) {}
+
+  // The server's INIT answer has HAS_LOOKUP_HANDLE.
+  void HandlesGranted() { has_handles_ = true; }
+  // A kernel that remembers an ENOSYS got one.
+  void NoMoreCompounds() { has_compounds_ = false; }
+
+  // What to send for the request in `exchange`, whose other members it sets.
+  Buffer Translate(Exchange& exchange);
+  // The request as it came: where a compound is refused and not needed.
+  Buffer Plain(Exchange& exchange);
+  // The same lookup again, as one that makes an inode.
+  Buffer LookupAfresh(Exchange& exchange);
+
+ private:
+  Buffer Lookup(Exchange& exchange, std::string_view name);
+  Buffer LookupAndGetattr(Exchange& exchange, std::string_view name);
+  Buffer Open(Exchange& exchange);
+  Buffer Create(Exchange& exchange);
+  Buffer Frame(Exchange& exchange);
+  bool IsFirstLookup(const Exchange& exchange, std::string_view name);
+  // The extension of a lookup; nothing where the kernel sends none.
+  Buffer LookupExtension(Exchange& exchange, std::string_view name);
+  Buffer HandlesOf(uint64_t node, uint64_t other) const;
+  // Makes the last op fail.
+  void Spoil(Exchange& exchange);
+  bool WantsFault(Fault fault, const Exchange& exchange);
+
+  const Layout& layout_;
+  const Nodes& nodes_;
+  Coin& coin_;
+  const Fault fault_;
+  bool has_handles_ = false;
+  bool has_compounds_ = true;
+};
+
+}  // namespace handlefs::standin
+
+#endif  // HANDLEFS_TOOLS_STANDIN_TRANSLATOR_H_
