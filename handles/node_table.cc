@@ -38,7 +38,7 @@ NodeTable::~NodeTable() {
 
 uint64_t NodeTable::HashOf(const ByHandle& file) const {
   std::array<std::byte, 8 + HostHandle::kMax> text;
-  std::memcpy(&text[0], &file.handle.type, 4);
+  std::memcpy(text.data(), &file.handle.type, 4);
   std::memcpy(&text[4], &file.tag, 4);
   std::memcpy(&text[8], file.handle.bytes.data(), file.handle.size);
   return SipHash(key_, std::span(text).first(8u + file.handle.size)) |
@@ -74,7 +74,7 @@ NodeTable::Entry NodeTable::MakeEntry(const ByNumbers& file, int fd) {
   entry.lookups = 1;
   entry.fs = file.fs;
   entry.kind = fd >= 0 ? Kind::kFd : Kind::kName;
-  std::memcpy(&entry.data[0], &file.dev, 8);
+  std::memcpy(entry.data.data(), &file.dev, 8);
   std::memcpy(&entry.data[8], &file.ino, 8);
   std::memcpy(&entry.data[16], &fd, 4);
   return entry;
@@ -88,7 +88,7 @@ int NodeTable::FdOf(const Entry& entry) {
 
 NodeTable::ByNumbers NodeTable::NumbersOf(const Entry& entry) {
   ByNumbers numbers{.fs = entry.fs, .dev = 0, .ino = 0};
-  std::memcpy(&numbers.dev, &entry.data[0], 8);
+  std::memcpy(&numbers.dev, entry.data.data(), 8);
   std::memcpy(&numbers.ino, &entry.data[8], 8);
   return numbers;
 }
