@@ -266,14 +266,15 @@ Result<Nodes::Entry> Nodes::AdoptNameless(BorrowedFd fd) {
     if (at.ok()) {
       ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at->mount_id, fd, ""));
       if (fs->has_handles) {
+        auto pin = std::make_shared<const UniqueFd>(std::move(path));
         // The pin first: it must count the lookup that this is.
         if (auto id =
                 fs->index == 0 ? fs->codec.Pack(at->handle) : std::nullopt) {
-          pins_.Add(*id, std::make_shared<const UniqueFd>(std::move(path)));
+          pins_.Add(*id, pin);
         }
         ASSIGN_OR_RETURN(NodeId id, Identify(*fs, at->handle));
         if (IsTableId(id)) {
-          pins_.Add(id, std::make_shared<const UniqueFd>(std::move(path)));
+          pins_.Add(id, pin);
         }
         return MakeEntry(id, stx, fs->codec.Subvolume(at->handle));
       }
