@@ -24,12 +24,12 @@ struct Dispatch {
   using Table = std::array<Row, proto::kOpRows>;
 
   static void Finish(Server& server, io::Packet& packet, Errno error) {
-    server.TraceReply(packet.raw.header.opcode,
+    server.TraceReply(packet.raw,
                       proto::MakeErrorHeader(packet.token.unique(), error), {});
     packet.token.ReplyError(error);
   }
   static void Finish(Server& server, io::Packet& packet, size_t payload) {
-    server.TraceReply(packet.raw.header.opcode,
+    server.TraceReply(packet.raw,
                       proto::MakeOutHeader(packet.token.unique(), payload),
                       packet.token.payload().first(payload));
     packet.token.Reply(payload);
@@ -278,9 +278,7 @@ void Server::Run(io::Packet packet, Place place) {
 
 void Server::OnPacket(io::Packet packet) {
   const abi::InHeader& header = packet.raw.header;
-  if (options_.trace == Switch::kOn) {
-    LogTrace(proto::DescribeRequest(packet.raw));
-  }
+  TraceRequest(packet.raw);
   const proto::OpRow* row = proto::FindRow(header.opcode);
   if (row == nullptr) {
     Dispatch::Finish(*this, packet, Errno(ENOSYS));

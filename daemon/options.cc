@@ -221,7 +221,7 @@ constexpr Row kMessageRows[] = {
        o.foreground = Switch::kOn;
        return absl::OkStatus();
      }},
-    {"debug", "", "-d: trace every request and reply (implies -f)",
+    {"debug", "", "-d: trace (implies -f); log_level=debug adds the bytes",
      [](Options& o, std::string_view) {
        o.foreground = Switch::kOn;
        o.trace = Switch::kOn;

@@ -7,9 +7,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <span>
 
 #include "absl/strings/str_cat.h"
 #include "daemon/log.h"
+#include "proto/explain.h"
 #include "proto/text.h"
 
 namespace handlefs {
@@ -97,10 +99,29 @@ void Server::OnMalformed(size_t size) {
       absl::StrCat("a message of ", size, " bytes is no request"));
 }
 
-void Server::TraceReply(uint32_t opcode, const abi::OutHeader& header,
+bool Server::TracesRaw() const {
+  return options_.log_level == LogLevel::kDebug;
+}
+
+void Server::TraceRequest(const proto::RawRequest& raw) const {
+  if (options_.trace == Switch::kOff) return;
+  LogTrace(proto::ExplainRequest(raw, framing_.load()).text);
+  if (!TracesRaw()) return;
+  auto header = std::as_bytes(std::span(&raw.header, 1));
+  LogTrace(absl::StrCat("rx ", proto::HexOf(header), proto::HexOf(raw.fixed),
+                        proto::HexOf(raw.tail)));
+}
+
+void Server::TraceReply(const proto::RawRequest& raw,
+                        const abi::OutHeader& header,
                         proto::Bytes payload) const {
   if (options_.trace == Switch::kOff) return;
-  LogTrace(proto::DescribeReply(opcode, header, payload));
+  proto::Asked asked = proto::AskedBy(raw, framing_.load());
+  LogTrace(proto::ExplainReply(asked, header, payload).text);
+  if (!TracesRaw()) return;
+  LogTrace(absl::StrCat("tx ",
+                        proto::HexOf(std::as_bytes(std::span(&header, 1))),
+                        proto::HexOf(payload)));
 }
 
 void Server::Start(io::Packet packet) {
@@ -125,7 +146,7 @@ void Server::Start(io::Packet packet) {
   }
   auto reply = [&](const abi::InitOut& out) {
     std::memcpy(packet.token.payload().data(), &out, sizeof(out));
-    TraceReply(packet.raw.header.opcode,
+    TraceReply(packet.raw,
                proto::MakeOutHeader(packet.token.unique(), sizeof(out)),
                packet.token.payload().first(sizeof(out)));
     packet.token.Reply(sizeof(out));

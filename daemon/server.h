@@ -67,7 +67,10 @@ class Server final : public io::PacketHandler {
   bool IsOwnThread(uint32_t tid) const;
   void Interrupt(Unique target);
   void Tick();
-  void TraceReply(uint32_t opcode, const abi::OutHeader& header,
+  // The trace; with raw messages (handlefs-trace) for log_level=debug.
+  bool TracesRaw() const;
+  void TraceRequest(const proto::RawRequest& raw) const;
+  void TraceReply(const proto::RawRequest& raw, const abi::OutHeader& header,
                   proto::Bytes payload) const;
 
   const Options options_;

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proto/dialect.h"
@@ -22,6 +23,8 @@ namespace handlefs::proto {
 struct Explanation {
   std::string text;  // lines; no newline at the end
   int problems = 0;
+  // Of a reply: nodeids, and the handles that they were given with.
+  std::vector<std::pair<uint64_t, std::string>> handles;
 };
 
 // `framing` is that of compounds, if it is known; null recognises it.

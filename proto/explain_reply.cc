@@ -58,7 +58,8 @@ void CheckStatx(Line& line, const abi::Statx& stat) {
 }
 
 // Nodeid, generation and handle of LOOKUP_HANDLE and MKOBJ_HANDLE.
-void CheckEntryHandle(Line& line, Opcode op, Bytes payload, bool in_compound) {
+void CheckEntryHandle(Line& line, Opcode op, Bytes payload, bool in_compound,
+                      Explanation& out) {
   Cursor cursor(payload);
   auto entry = Cursor(payload).Take<abi::Entry2Out>();
   if (!entry) return;  // too short, which was said
@@ -77,6 +78,9 @@ void CheckEntryHandle(Line& line, Opcode op, Bytes payload, bool in_compound) {
   }
   auto handle = cursor.Take<abi::FileHandle>();
   if (!handle || handle->size > cursor.rest().size()) return;  // was said
+  out.handles.emplace_back(
+      entry->nodeid,
+      std::string(internal::AsText(cursor.rest().first(handle->size))));
   const size_t struct_size = payload.size() - cursor.rest().size();
   const size_t natural = struct_size + handle->size;
   const size_t padded = (natural + 7) & ~size_t{7};
@@ -87,23 +91,23 @@ void CheckEntryHandle(Line& line, Opcode op, Bytes payload, bool in_compound) {
   }
 }
 
-void CheckSuccess(Line& line, uint32_t opcode, Bytes payload,
-                  bool in_compound) {
+void CheckSuccess(Line& line, uint32_t opcode, Bytes payload, bool in_compound,
+                  Explanation& out) {
   const OpRow* row = FindRow(opcode);
   if (row == nullptr) return;
   if ((row->flags & kGivesHandle) != 0) {
-    CheckEntryHandle(line, row->op, payload, in_compound);
+    CheckEntryHandle(line, row->op, payload, in_compound, out);
   } else if (row->op == Opcode::kStatx) {
-    if (auto out = Cursor(payload).Take<abi::StatxOut>()) {
-      CheckStatx(line, out->stat);
+    if (auto statx = Cursor(payload).Take<abi::StatxOut>()) {
+      CheckStatx(line, statx->stat);
     }
   } else if (row->op == Opcode::kGetattr || row->op == Opcode::kSetattr) {
-    if (auto out = Cursor(payload).Take<abi::AttrOut>()) {
-      CheckMode(line, out->attr.mode);
+    if (auto attr = Cursor(payload).Take<abi::AttrOut>()) {
+      CheckMode(line, attr->attr.mode);
     }
   } else if ((row->flags & kMakesEntry) != 0) {
-    auto out = Cursor(payload).Take<abi::EntryOut>();
-    if (out && out->nodeid != 0) CheckMode(line, out->attr.mode);
+    auto entry = Cursor(payload).Take<abi::EntryOut>();
+    if (entry && entry->nodeid != 0) CheckMode(line, entry->attr.mode);
   }
 }
 
@@ -115,10 +119,10 @@ void CheckError(Line& line, const abi::OutHeader& header, size_t payload) {
 
 // Behind the name of the op.
 void Answer(Line& line, uint32_t opcode, const abi::OutHeader& header,
-            Bytes payload, bool in_compound) {
+            Bytes payload, bool in_compound, Explanation& out) {
   internal::ReplyText(line, opcode, header, payload);
   CheckError(line, header, payload.size());
-  if (header.error == 0) CheckSuccess(line, opcode, payload, in_compound);
+  if (header.error == 0) CheckSuccess(line, opcode, payload, in_compound, out);
   const OpRow* row = FindRow(opcode);
   if (row != nullptr && (row->flags & kGivesHandle) != 0 &&
       header.error == -ENOSYS) {
@@ -129,8 +133,8 @@ void Answer(Line& line, uint32_t opcode, const abi::OutHeader& header,
 // A reply to a compound, cut into its subs.
 class CompoundReply {
  public:
-  CompoundReply(const Asked& asked, Line& whole)
-      : asked_(asked), whole_(whole) {}
+  CompoundReply(const Asked& asked, Line& whole, Explanation& out)
+      : asked_(asked), whole_(whole), out_(out) {}
 
   void Read(Bytes payload) {
     Cursor cursor(payload);
@@ -163,11 +167,12 @@ class CompoundReply {
     for (size_t i = 0; i < subs_.size(); ++i) CheckAmongOthers(i);
   }
 
-  void AddTo(Explanation& out) && {
+  // The lines of the subs, behind that of the whole.
+  void Finish() && {
     for (SubReply& sub : subs_) {
-      out.problems += sub.line.problems();
-      out.text += '\n';
-      out.text += std::move(sub.line).Done();
+      out_.problems += sub.line.problems();
+      out_.text += '\n';
+      out_.text += std::move(sub.line).Done();
     }
   }
 
@@ -188,7 +193,7 @@ class CompoundReply {
     sub.payload = cursor.TakeBytes(header->len)->subspan(kHead);
     const uint32_t opcode = asked_.subs[index].opcode;
     sub.line.Word(opcode == 0 ? "?" : OpcodeName(opcode));
-    Answer(sub.line, opcode, sub.header, sub.payload, true);
+    Answer(sub.line, opcode, sub.header, sub.payload, true, out_);
     subs_.push_back(std::move(sub));
     return true;
   }
@@ -255,6 +260,7 @@ class CompoundReply {
 
   const Asked& asked_;
   Line& whole_;
+  Explanation& out_;
   std::vector<SubReply> subs_;
 };
 
@@ -312,14 +318,14 @@ Explanation ExplainReply(const Asked& asked, const abi::OutHeader& header,
   const bool whole = header.len == kHead + payload.size();
   if (asked.framing != nullptr && header.error == 0 && whole) {
     line.Word("OK");
-    CompoundReply reply(asked, line);
+    CompoundReply reply(asked, line, out);
     reply.Read(payload);
     out.problems = line.problems();
     out.text = std::move(line).Done();
-    std::move(reply).AddTo(out);
+    std::move(reply).Finish();
     return out;
   }
-  Answer(line, asked.opcode, header, payload, false);
+  Answer(line, asked.opcode, header, payload, false, out);
   if (!whole) line.Problem("len is not the number of bytes");
   if (header.error == -ENOSYS && HasHandleOp(asked)) {
     line.Problem("the kernel does not fall back to LOOKUP");
@@ -332,7 +338,8 @@ Explanation ExplainReply(const Asked& asked, const abi::OutHeader& header,
 Explanation ExplainNotification(Bytes message) {
   Line line("nx");
   internal::NotificationText(line, message);
-  Explanation out{.text = {}, .problems = line.problems()};
+  Explanation out;
+  out.problems = line.problems();
   out.text = std::move(line).Done();
   return out;
 }

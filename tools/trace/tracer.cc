@@ -1,5 +1,6 @@
 #include "tracer.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "proto/base/ids.h"
@@ -31,9 +32,11 @@ Direction DirectionOf(Bytes message) {
 
 Explanation Malformed(std::string_view direction, size_t size,
                       const std::string& why) {
-  return {.text = std::string(direction) + " malformed (" +
-                  std::to_string(size) + " bytes) ! " + why,
-          .problems = 1};
+  Explanation out;
+  out.text = std::string(direction) + " malformed (" + std::to_string(size) +
+             " bytes) ! " + why;
+  out.problems = 1;
+  return out;
 }
 
 }  // namespace
@@ -61,6 +64,7 @@ Explanation Tracer::Request(Bytes message) {
   if (row == nullptr || row->reply != proto::ReplyKind::kNever) {
     asked_[raw->header.unique & ~kUniqueResend] = proto::AskedBy(*raw, framing);
   }
+  Forget(*raw);
   Explanation out = proto::ExplainRequest(*raw, framing);
   if (Is(opcode, Opcode::kInit)) {
     if (auto init = proto::Decode<Opcode::kInit>(*raw); init.ok()) {
@@ -97,11 +101,34 @@ Explanation Tracer::Reply(Bytes message) {
   return proto::ExplainReply(asked, *header, cursor.rest());
 }
 
+// What may come back with another handle.
+void Tracer::Forget(const proto::RawRequest& raw) {
+  if (Is(raw.header.opcode, Opcode::kForget)) {
+    handles_.erase(raw.header.nodeid);
+  } else if (Is(raw.header.opcode, Opcode::kBatchForget)) {
+    Cursor cursor(raw.tail);
+    while (auto one = cursor.Take<abi::ForgetOne>())
+      handles_.erase(one->nodeid);
+  }
+}
+
+// The kernel compares: an inode whose handle is another one turns bad.
+void Tracer::Compare(Explanation& out) {
+  for (auto& [node, handle] : out.handles) {
+    auto [known, is_new] = handles_.try_emplace(node, handle);
+    if (is_new || known->second == handle) continue;
+    known->second = std::move(handle);
+    ++out.problems;
+    out.text += "\n  ! another handle than before of n" + std::to_string(node);
+  }
+}
+
 std::string Tracer::Take(Direction direction, Bytes message) {
   if (direction == Direction::kUnknown) direction = direction_;
   if (direction == Direction::kUnknown) direction = DirectionOf(message);
   Explanation out =
       direction == Direction::kRequest ? Request(message) : Reply(message);
+  Compare(out);
   problems_ += out.problems;
   return out.text + '\n';
 }

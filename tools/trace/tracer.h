@@ -21,18 +21,21 @@ class Tracer {
 
   // One line or several, each with its newline.
   std::string Take(Direction direction, proto::Bytes message);
-  // Lines so far that something is wrong with, and in how many ways.
+  // How many things were flagged so far.
   int problems() const { return problems_; }
 
  private:
   proto::Explanation Request(proto::Bytes message);
   proto::Explanation Reply(proto::Bytes message);
+  void Forget(const proto::RawRequest& raw);
+  void Compare(proto::Explanation& out);
 
   const proto::Dialect* const dialect_;
   const Direction direction_;
   const proto::Dialect* framing_ = nullptr;
   size_t setxattr_size_ = 16;
   std::unordered_map<uint64_t, proto::Asked> asked_;
+  std::unordered_map<uint64_t, std::string> handles_;
   int problems_ = 0;
 };
 
