@@ -127,6 +127,11 @@ def missing(kind):
     return None
 
 
+# What a mount is told; over the stand-in, which mounts by itself, that cannot be had.
+MOUNT_OPTIONS = {"ro", "allow_other", "fsname", "max_read", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime",
+                 "strictatime", "sync", "dirsync", "lazytime", "nosymfollow"}
+
+
 def option_text(options):
     return ",".join(k if v is True else f"{k}={v}" for k, v in options.items())
 
@@ -148,9 +153,12 @@ class Served:
             return
         if kind == "handlefs":
             argv = [mode[1], "-d" if trace else "-f"]
-            if self.options:
-                argv += ["-o", option_text(self.options)]
-            argv += [source, path]
+            if len(mode) > 2:
+                argv = self._over_standin(mode[2], argv)
+            else:
+                if self.options:
+                    argv += ["-o", option_text(self.options)]
+                argv += [source, path]
         elif kind == "bindfs":
             argv = ["bindfs", "-f", *(["-o", "ro"] if options.get("ro") else []), source, path]
         else:
@@ -168,6 +176,18 @@ class Served:
         except AssertionError:
             self.kill()
             raise AssertionError(f"{' '.join(argv)}: {self.log_text()[-600:].strip()}") from None
+
+    def _over_standin(self, standin, server):
+        """The same behind the stand-in kernel, which mounts."""
+        refused = sorted(MOUNT_OPTIONS & set(self.options))
+        if refused:
+            raise Skipped(f"the stand-in mounts by itself, without {', '.join(refused)}")
+        dialect = standin["dialect"]
+        # The others are to be recognized by what they send.
+        explicit = dialect if dialect in ("lookup-handle-inline", "lookup-handle-all") else "auto"
+        options = {"dialect": explicit, "key_file": self.log + ".key", **self.options, "passthrough": "off"}
+        return [standin["path"], "--dialect", dialect, "--restart-every", str(standin["every"]), "--fault", standin["fault"],
+                self.path, "--", *server, "-o", option_text(options), self.source, "/dev/fd/3"]
 
     def _answers(self):
         if self.process.poll() is not None:

@@ -24,6 +24,7 @@ class Test:
     fs: Optional[tuple] = None
     only: Optional[str] = None  # reason why it needs handlefs itself, for instance its trace
     unless_bind: Optional[str] = None  # reason why it cannot hold on a bind mount
+    unless_standin: Optional[str] = None  # reason why it cannot hold over the stand-in kernel
     limit: int = 90  # seconds after which it counts as hung
     needs: dict = field(default_factory=dict)  # option name -> accepted values
 

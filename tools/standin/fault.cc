@@ -4,6 +4,7 @@ namespace handlefs::standin {
 namespace {
 
 constexpr FaultRow kFaults[] = {
+    {Fault::kNone, "none", "as it should be"},
     {Fault::kNoExt, "no-ext", "lookups never carry their directory's handle"},
     {Fault::kExtZero, "ext-zero", "they always carry an empty one"},
     {Fault::kAlwaysRevalidate, "always-revalidate",

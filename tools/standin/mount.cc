@@ -52,21 +52,24 @@ Result<Mounted> Mount(const std::string& path, std::string* why) {
       fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
     return LastErrno();
   }
-  UniqueFd tree(fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
-  if (!tree) return LastErrno();
-  *why = "cannot mount there";
-  if (move_mount(tree.get(), "", AT_FDCWD, real, MOVE_MOUNT_F_EMPTY_PATH) !=
-      0) {
-    return LastErrno();
-  }
-  // Kept open, it would keep the mount busy: its id is enough.
-  auto id = MountId(tree.get(), "", AT_EMPTY_PATH);
-  tree.reset();
-  if (id.ok()) mounted.id = *id;
+  mounted.tree = UniqueFd(fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
+  if (!mounted.tree) return LastErrno();
   return mounted;
 }
 
+Status Attach(Mounted& mounted) {
+  auto id = MountId(mounted.tree.get(), "", AT_EMPTY_PATH);
+  RETURN_IF_ERROR(
+      Check(move_mount(mounted.tree.get(), "", AT_FDCWD, mounted.path.c_str(),
+                       MOVE_MOUNT_F_EMPTY_PATH)));
+  if (id.ok()) mounted.id = *id;
+  // Kept open, it would keep the mount busy.
+  mounted.tree.reset();
+  return Ok();
+}
+
 void Detach(Mounted& mounted) {
+  mounted.tree.reset();
   auto id = MountId(AT_FDCWD, mounted.path.c_str(), AT_SYMLINK_NOFOLLOW);
   if (!id.ok() || *id != mounted.id) return;
   umount2(mounted.path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);

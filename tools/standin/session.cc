@@ -66,6 +66,7 @@ int Session::Run() {
     }
   }
   Summary();
+  if (refused_) return 2;
   return complaints_.count() == 0 ? 0 : 1;
 }
 
@@ -249,6 +250,13 @@ void Session::OnInitReply(Bytes message) {
     if (answer.has_handles) translator_.HandlesGranted();
   }
   WriteKernel(answer.reply, nullptr);
+  if (!answer.agreed) return;
+  if (Status attached = Attach(mounted_); !attached.ok()) {
+    Say("cannot mount on " + mounted_.path + ": " +
+        std::strerror(attached.error().value()));
+    refused_ = true;
+    state_ = State::kEnded;
+  }
 }
 
 void Session::WriteKernel(Bytes message, const Exchange* exchange) {
@@ -335,6 +343,7 @@ void Session::Summary() {
                      ", translated " + std::to_string(compounds_) +
                      ", restarts " + std::to_string(restarts_) +
                      ", violations " + std::to_string(complaints_.count()) +
+                     ", faults " + std::to_string(translator_.faults()) +
                      ", nodes at most " + std::to_string(largest_memory_);
   for (const auto& [why, times] : postponed_) {
     text += "; restart put off " + std::to_string(times) + " times: " + why;

@@ -75,6 +75,7 @@ class Session {
   Buffer init_to_server_;  // the same as the server got it
   Buffer init_reply_;      // of the server
   bool is_initialized_ = false;
+  bool refused_ = false;  // the mount
 
   bool restart_wanted_ = false;
   int stop_signals_ = 0;

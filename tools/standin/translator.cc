@@ -107,13 +107,17 @@ Buffer Translator::Frame(Exchange& e) {
   return out;
 }
 
-bool Translator::WantsFault(Fault fault, const Exchange& e) {
-  return fault_ == fault && !e.was_faulty && coin_.OneIn(kFaultEvery);
+bool Translator::TakesFault(Fault fault, Exchange& e) {
+  if (fault_ != fault || e.was_faulty || !coin_.OneIn(kFaultEvery)) {
+    return false;
+  }
+  ++faults_;
+  e.is_faulty = true;
+  return true;
 }
 
 void Translator::Spoil(Exchange& e) {
   // Its struct is cut: only this op is malformed, not the compound.
-  e.is_faulty = true;
   e.plan.subs.back().args.resize(4);
 }
 
@@ -133,8 +137,7 @@ Buffer Translator::LookupExtension(Exchange& e, std::string_view name) {
   Bytes bytes = *handle;
   if (fault_ == Fault::kExtZero) {
     bytes = {};
-  } else if (WantsFault(Fault::kHeapHandle, e)) {
-    e.is_faulty = true;
+  } else if (TakesFault(Fault::kHeapHandle, e)) {
     Buffer heap(*handle);
     heap.resize(abi::kMaxNodeHandle + 1 + coin_.Number() % 4000);
     for (size_t i = handle->size(); i < heap.size(); ++i) {
@@ -142,8 +145,7 @@ Buffer Translator::LookupExtension(Exchange& e, std::string_view name) {
     }
     PutRecord(out, heap.size(), heap);
     return out;
-  } else if (!bytes.empty() && WantsFault(Fault::kShortHandle, e)) {
-    e.is_faulty = true;
+  } else if (!bytes.empty() && TakesFault(Fault::kShortHandle, e)) {
     bytes = bytes.first(bytes.size() - 1);
   }
   PutRecord(out, bytes.size(), bytes);
@@ -172,7 +174,7 @@ Buffer Translator::Lookup(Exchange& e, std::string_view name) {
                          .args = std::move(args),
                          .reply_size = kEntry2Reply});
   e.plan.subs.push_back(StatxOfPlaceholder());
-  if (WantsFault(Fault::kDropUndone, e)) Spoil(e);
+  if (TakesFault(Fault::kDropUndone, e)) Spoil(e);
   return Frame(e);
 }
 
@@ -215,7 +217,7 @@ Buffer Translator::Open(Exchange& e) {
   }
   e.plan.subs.push_back(std::move(open));
   e.plan.subs.push_back(std::move(getattr));
-  if (WantsFault(Fault::kDropUndone, e)) Spoil(e);
+  if (TakesFault(Fault::kDropUndone, e)) Spoil(e);
   return Frame(e);
 }
 
@@ -244,7 +246,7 @@ Buffer Translator::Create(Exchange& e) {
        .node = kPlaceholder,
        .args = Join(abi::OpenIn{.flags = flags, .open_flags = 0}),
        .reply_size = sizeof(abi::OpenOut)});
-  if (WantsFault(Fault::kDropUndone, e)) Spoil(e);
+  if (TakesFault(Fault::kDropUndone, e)) Spoil(e);
   return Frame(e);
 }
 

@@ -21,6 +21,9 @@ class Translator {
   // A kernel that remembers an ENOSYS got one.
   void NoMoreCompounds() { has_compounds_ = false; }
 
+  // Messages that a server must refuse.
+  uint64_t faults() const { return faults_; }
+
   // What to send for the request in `exchange`, whose other members it sets.
   Buffer Translate(Exchange& exchange);
   // The request as it came: where a compound is refused and not needed.
@@ -40,7 +43,8 @@ class Translator {
   Buffer HandlesOf(uint64_t node, uint64_t other) const;
   // Makes the last op fail.
   void Spoil(Exchange& exchange);
-  bool WantsFault(Fault fault, const Exchange& exchange);
+  // Whether this one is to have it, which is noted.
+  bool TakesFault(Fault fault, Exchange& exchange);
 
   const Layout& layout_;
   const Nodes& nodes_;
@@ -48,6 +52,7 @@ class Translator {
   const Fault fault_;
   bool has_handles_ = false;
   bool has_compounds_ = true;
+  uint64_t faults_ = 0;
 };
 
 }  // namespace handlefs::standin
