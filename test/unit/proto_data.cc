@@ -2,38 +2,17 @@
 // real kernel (lines with # say what they hold). The parts with mainline
 // layouts are cut out of the compounds they came in, at unaligned addresses.
 #include <catch2/catch.hpp>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 
-#include "bytes.h"
+#include "data.h"
 #include "proto/flags.h"
 #include "proto/text.h"
 
 namespace handlefs::proto {
 namespace {
 
+using test::Load;
 using test::Wire;
-
-std::string Slurp(const std::string& name) {
-  std::ifstream file(HANDLEFS_TEST_DATA "/" + name, std::ios::binary);
-  INFO(name);
-  REQUIRE(file.good());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-Wire Load(const std::string& name) {
-  std::string text = Slurp(name);
-  Wire wire;
-  if (name.ends_with(".bin")) return wire.Append(text);
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with('#')) continue;
-    std::istringstream words(line);
-    for (unsigned byte; words >> std::hex >> byte;) wire.U8(wire.size(), byte);
-  }
-  return wire;
-}
 
 // A whole request inside `name`, whose header begins at `at`.
 std::string Request(const std::string& name, size_t at) {
@@ -178,7 +157,8 @@ TEST_CASE("handles in recorded extension areas", "[data]") {
 
 TEST_CASE("requests of the LOOKUP_HANDLE RFC, described", "[data]") {
   CHECK(Request("toplevel_lookup_handle_dir7_foo_ext12_req.bin", 0) ==
-        "rx 18 LOOKUP_HANDLE n7 \"foo\" +handle(12 bytes)");
+        "rx 18 LOOKUP_HANDLE n7 \"foo\" "
+        "+handle(000102030405060708090a0b)");
   CHECK(Request("v5_lookup_root_foo_req.bin", 0) ==
         "rx 6 COMPOUND <132 bytes>");
 }

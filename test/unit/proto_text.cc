@@ -276,7 +276,7 @@ TEST_CASE("text of extensions", "[text]") {
   CHECK(Text(Finish(mkdir, all)) ==
         R"(rx 12 MKDIR n1 "d" mode 0755 umask 00 )"
         R"(+secctx("security.selinux" <3 bytes>) +group(100) )"
-        "+handle(12 bytes) u1000 g1000 p4242");
+        "+handle(31326279746568616e646c65) u1000 g1000 p4242");
   CHECK(Text(Finish(Header(1, 7).Append("a\0"sv), Handle(""))) ==
         R"(rx 12 LOOKUP n7 "a" +handle(0 bytes))");
   CHECK(Text(Finish(Header(1, 7).Append("a\0"sv),
