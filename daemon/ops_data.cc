@@ -90,7 +90,8 @@ Result<abi::WriteOut> Ops::Write(OpContext context,
     return Errno(EINVAL);
   }
   ASSIGN_OR_RETURN(FilePtr file,
-                   FileOf(Fh{in.fh}, request.node(), in.flags | O_RDWR));
+                   FileOf(Fh{in.fh}, request.node(),
+                          (in.flags & ~uint32_t{O_ACCMODE}) | O_RDWR));
   // To the page cache of the host at once; to its disk elsewhere.
   constexpr int kThrough = O_DIRECT | O_SYNC | O_DSYNC;
   if (context.place == Place::kReader && (file->flags & kThrough) != 0 &&
