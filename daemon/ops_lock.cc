@@ -44,8 +44,7 @@ Status Ops::SetLock(const abi::InHeader& header, const abi::LkIn& in,
 }
 
 Result<abi::LkOut> Ops::Getlk(OpContext, const Req<Opcode::kGetlk>& request) {
-  ASSIGN_OR_RETURN(FilePtr file,
-                   FileOf(Fh{request.in.fh}, request.node(), O_RDWR));
+  ASSIGN_OR_RETURN(FilePtr file, LockedFileOf(request.in, request.node()));
   ASSIGN_OR_RETURN(LockRange range, RangeOf(request.in));
   ASSIGN_OR_RETURN(LockRange held,
                    locks_.Test(request.node(), LockOwner{request.in.owner},
