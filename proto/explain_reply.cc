@@ -146,7 +146,7 @@ class CompoundReply {
     if (asked_.result_size < payload.size() &&
         payload.size() - asked_.result_size >
             kCompoundHeadSize + kHead * asked_.subs.size()) {
-      whole_.Problem("longer than the kernel's buffer");
+      flags_.Problem("longer than the kernel's buffer");
     }
     const size_t most = asked_.framing->head_counts
                             ? std::min<size_t>(*count, asked_.subs.size())
@@ -154,16 +154,16 @@ class CompoundReply {
     while (!cursor.rest().empty() && subs_.size() < most) {
       if (!ReadSub(cursor)) break;
     }
-    whole_.Value(uint64_t{subs_.size()});
-    whole_.Word(subs_.size() == 1 ? "sub" : "subs");
     if (asked_.framing->head_counts && *count != subs_.size()) {
-      whole_.Problem("count is ").Digits(*count, 10);
+      flags_.Problem("count is ").Digits(*count, 10);
     }
     if (!cursor.rest().empty()) {
-      whole_.Problem("bytes behind the last sub: ");
-      whole_.Digits(cursor.rest().size(), 10);
+      flags_.Problem("bytes behind the last sub: ");
+      flags_.Digits(cursor.rest().size(), 10);
     }
     CheckAllAnswered();
+    whole_.Value(uint64_t{subs_.size()});
+    whole_.Word(subs_.size() == 1 ? "sub" : "subs").Append(flags_);
     for (size_t i = 0; i < subs_.size(); ++i) CheckAmongOthers(i);
   }
 
@@ -183,7 +183,7 @@ class CompoundReply {
     sub.line = Line("  ." + std::to_string(index));
     auto header = Cursor(cursor.rest()).Take<abi::OutHeader>();
     if (!header || header->len < kHead || header->len > cursor.rest().size()) {
-      whole_.Problem("sub .").Digits(index, 10).Raw(
+      flags_.Problem("sub .").Digits(index, 10).Raw(
           !header               ? " is cut off"
           : header->len < kHead ? " has a len less than a header"
                                 : " has a len past the end");
@@ -204,9 +204,9 @@ class CompoundReply {
     if (subs_.size() == asked_.subs.size()) return;
     if (std::all_of(subs_.begin(), subs_.end(),
                     [](const SubReply& sub) { return sub.ok(); })) {
-      whole_.Problem("not answered: ");
-      whole_.Digits(asked_.subs.size() - subs_.size(), 10);
-      whole_.Raw(" of ").Digits(asked_.subs.size(), 10);
+      flags_.Problem("not answered: ");
+      flags_.Digits(asked_.subs.size() - subs_.size(), 10);
+      flags_.Raw(" of ").Digits(asked_.subs.size(), 10);
     }
   }
 
@@ -261,6 +261,7 @@ class CompoundReply {
   const Asked& asked_;
   Line& whole_;
   Explanation& out_;
+  Line flags_{""};  // of the whole
   std::vector<SubReply> subs_;
 };
 

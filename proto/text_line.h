@@ -92,6 +92,12 @@ class Line {
   // "handle 0a0b", "handle (20 bytes)": short ones are read as bytes.
   Line& Handle(std::string_view label, Bytes handle);
 
+  // What another line says.
+  Line& Append(const Line& other) {
+    problems_ += other.problems_;
+    return Raw(other.text_);
+  }
+
   int problems() const { return problems_; }
 
   std::string Done() && { return std::move(text_); }
