@@ -59,6 +59,22 @@ bool IsValidType(uint32_t mode) {
   }
 }
 
+// Its reply has a node, which has a name and no handle.
+bool IsNamedEntry(Opcode op) {
+  const proto::OpRow* row = proto::FindRow(static_cast<uint32_t>(op));
+  return row != nullptr && (row->flags & proto::kMakesEntry) != 0 &&
+         op != Opcode::kLookup && op != Opcode::kTmpfile;
+}
+
+Buffer ForgetOnce(const Exchange& e, uint64_t node) {
+  abi::InHeader header{};
+  header.len = sizeof(header) + sizeof(abi::ForgetIn);
+  header.opcode = static_cast<uint32_t>(Opcode::kForget);
+  header.unique = e.header.unique;
+  header.nodeid = node;
+  return Join(header, abi::ForgetIn{.nlookup = 1});
+}
+
 template <typename T>
 T As(Bytes bytes) {
   return *proto::Cursor(bytes).Take<T>();
@@ -136,8 +152,17 @@ Verdict Answers::Take(Exchange& e, Bytes message) {
   if (header.error != 0 && !payload.empty()) {
     return Broken(e, "an error comes with a payload");
   }
+  if (!e.held.empty()) return Release(e, message);
   if (e.form == Form::kPlain) {
     if (header.error == 0) NotePlain(e, payload);
+    if (header.error == 0 && layout_.handles_everywhere &&
+        IsNamedEntry(e.op())) {
+      auto entry = proto::Cursor(payload).Take<abi::EntryOut>();
+      if (entry && nodes_.HandleOf(entry->nodeid) == nullptr) {
+        e.held.assign(message.begin(), message.end());
+        return {.reply = {}, .before = {}, .again = translator_.LookupMade(e)};
+      }
+    }
     return {.reply = Buffer(message.begin(), message.end()),
             .before = {},
             .again = {}};
@@ -309,6 +334,23 @@ std::optional<Answers::Found> Answers::ReadInline(const Exchange& e,
   return found;
 }
 
+Verdict Answers::Release(Exchange& e, Bytes message) {
+  Verdict verdict;
+  verdict.reply = std::move(e.held);
+  // Somebody may have taken the name away meanwhile.
+  if (As<abi::OutHeader>(message).error != 0) return verdict;
+  auto subs = Split(e, message.subspan(sizeof(abi::OutHeader)));
+  if (!subs || (*subs)[0].error != 0 || (*subs)[1].error != 0) return verdict;
+  auto found = ReadEntry2(e, (*subs)[0].payload, (*subs)[1].payload);
+  if (!found) return verdict;
+  const uint64_t node = found->entry.nodeid;
+  if (nodes_.Knows(node) && !nodes_.SetHandle(node, found->handle)) {
+    Complain(e, "node " + std::to_string(node) + " has another handle now");
+  }
+  verdict.before = ForgetOnce(e, node);
+  return verdict;
+}
+
 bool Answers::Remember(const Exchange& e, const Found& found) {
   nodes_.Looked(found.entry.nodeid);
   if (!nodes_.SetHandle(found.entry.nodeid, found.handle)) {
@@ -325,13 +367,8 @@ Verdict Answers::Looked(Exchange& e, const Found& found) {
   if (!e.is_first && nodes_.Knows(node) && nodes_.HandleOf(node) == nullptr) {
     // An inode that was made by MKDIR or the like has no handle. The kernel
     // finds that it differs, gives the lookup back, and looks up again.
-    abi::InHeader forget{};
-    forget.len = sizeof(forget) + sizeof(abi::ForgetIn);
-    forget.opcode = static_cast<uint32_t>(Opcode::kForget);
-    forget.unique = e.header.unique;
-    forget.nodeid = node;
     return {.reply = {},
-            .before = Join(forget, abi::ForgetIn{.nlookup = 1}),
+            .before = ForgetOnce(e, node),
             .again = translator_.LookupAfresh(e)};
   }
   if (!Remember(e, found)) return Broken(e, "the lookup fails");

@@ -18,7 +18,7 @@ namespace handlefs::standin {
 struct Verdict {
   // To the kernel, unless `again` is not empty.
   Buffer reply;
-  // To the server: the request is not over yet. `before` goes first.
+  // To the server; with `again` the request is not over yet.
   Buffer before;
   Buffer again;
 };
@@ -61,6 +61,8 @@ class Answers {
   // False if the node's handle is another one than before.
   bool Remember(const Exchange& exchange, const Found& found);
   Verdict Looked(Exchange& exchange, const Found& found);
+  // Gives the kernel what waited for the lookup that `message` answers.
+  Verdict Release(Exchange& exchange, Bytes message);
   // Notes what a plain reply tells of nodes.
   void NotePlain(const Exchange& exchange, Bytes payload);
   void NoteEntry(const Exchange& exchange, const abi::EntryOut& entry);

@@ -27,6 +27,8 @@ struct Exchange {
   Buffer request;
   Form form = Form::kPlain;
   Plan plan;
+  // The reply that the kernel gets when what it names was looked up.
+  Buffer held;
   // A lookup that makes an inode; else the kernel compares with one it has.
   bool is_first = true;
   // It was sent with a fault.

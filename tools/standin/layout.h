@@ -80,7 +80,8 @@ struct Layout {
   Often open_with_getattr = Often::kNever;
   // CREATE is MKOBJ_HANDLE, STATX and OPEN.
   bool creates_by_mkobj = false;
-  // Every request has the handles of its nodes behind it.
+  // Every request has the handles of its nodes behind it. What is made by a
+  // request whose reply has no handle is looked up at once.
   bool handles_everywhere = false;
   // After this error of a compound as a whole the kernel sends its first op as
   // a request of its own.

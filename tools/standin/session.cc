@@ -230,8 +230,8 @@ void Session::OnReply(Bytes message) {
 }
 
 void Session::Act(uint64_t unique, Verdict verdict) {
+  if (!verdict.before.empty()) server_.Send(std::move(verdict.before));
   if (!verdict.again.empty()) {
-    if (!verdict.before.empty()) server_.Send(std::move(verdict.before));
     server_.Send(std::move(verdict.again));
     return;
   }

@@ -180,9 +180,15 @@ Buffer Translator::Lookup(Exchange& e, std::string_view name) {
 
 Buffer Translator::LookupAfresh(Exchange& e) {
   e.is_first = true;
-  auto text = proto::Cursor(Bytes(e.request).subspan(sizeof(e.header)))
+  const size_t at = sizeof(e.header) + proto::RowOf(e.op()).fixed_in;
+  auto text = proto::Cursor(Bytes(e.request).subspan(at))
                   .TakeText(proto::Text::kLookupName);
   return Lookup(e, text->view());
+}
+
+Buffer Translator::LookupMade(Exchange& e) {
+  e.was_faulty = true;  // nothing is tried with this one
+  return LookupAfresh(e);
 }
 
 Buffer Translator::LookupAndGetattr(Exchange& e, std::string_view name) {

@@ -28,6 +28,8 @@ class Translator {
   Buffer Translate(Exchange& exchange);
   // The request as it came: where a compound is refused and not needed.
   Buffer Plain(Exchange& exchange);
+  // A lookup of what MKDIR and the like have made.
+  Buffer LookupMade(Exchange& exchange);
   // The same lookup again, as one that makes an inode.
   Buffer LookupAfresh(Exchange& exchange);
 
