@@ -153,7 +153,6 @@ class Ops {
   // The open file of a request. EBADF for an fh that this server gave out and
   // that is closed; one of an earlier server is opened again from its node.
   Result<FilePtr> FileOf(Fh fh, NodeId node, uint32_t open_flags);
-  Result<FilePtr> LockedFileOf(const abi::LkIn& in, NodeId node);
   abi::EntryOut ToEntryOut(const Nodes::Entry& entry);
   // The reply of LOOKUP_HANDLE and MKOBJ_HANDLE in the dialect's shape.
   void PutEntry(const Nodes::Entry& entry, ReplyBuffer& out);

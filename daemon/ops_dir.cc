@@ -116,8 +116,14 @@ Status Ops::Readdirplus(OpContext, const Req<Opcode::kReaddirplus>& request,
 Status Ops::Releasedir(OpContext, const Req<Opcode::kReleasedir>& request) {
   Fh fh{request.in.fh};
   auto removed = files_.Remove(fh);
-  if (removed.ok() || files_.IsForeign(fh)) return Ok();
-  return removed.error();
+  if (!files_.IsForeign(fh))
+    return removed.ok() ? Ok() : Status(removed.error());
+  // FileOf counts what it opens again, directories too.
+  if (removed.ok()) {
+    backings_.Release((*removed)->node, (*removed)->backing,
+                      Backings::Access::kRead);
+  }
+  return Ok();
 }
 
 Status Ops::Fsyncdir(OpContext context, const Req<Opcode::kFsyncdir>& request) {

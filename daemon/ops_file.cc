@@ -38,6 +38,13 @@ void StopAppending(BorrowedFd fd, int& flags) {
   }
 }
 
+// Whether a file opened with `have` does for what `want` would be opened for.
+bool Allows(int have, int want) {
+  have &= O_ACCMODE;
+  want &= O_ACCMODE;
+  return have == O_RDWR || have == want;
+}
+
 SetIdScope::Bits BitsFor(uint32_t open_flags, int flags) {
   return (open_flags & kOpenKillSuidgid) != 0 && (flags & O_TRUNC) != 0
              ? SetIdScope::Bits::kClear
@@ -48,16 +55,23 @@ SetIdScope::Bits BitsFor(uint32_t open_flags, int flags) {
 
 Result<Ops::FilePtr> Ops::FileOf(Fh fh, NodeId node, uint32_t open_flags) {
   auto file = files_.Find(fh);
-  if (file.ok() || !files_.IsForeign(fh)) return file;
+  if (!files_.IsForeign(fh)) return file;
+  int flags = HostFlags(open_flags) & ~O_TRUNC;
+  if (file.ok() && Allows((*file)->flags, flags)) return file;
   // The server was restarted: the kernel still names what an earlier one had
   // open. The node and the flags are enough to go on.
-  int flags = HostFlags(open_flags) & ~O_TRUNC;
   ASSIGN_OR_RETURN(Nodes::Opened opened, nodes_.Open(node, flags));
   StopAppending(opened.fd, flags);
   auto again = std::make_shared<OpenFile>();
   again->fd = std::move(opened.fd);
   again->flags = flags;
   again->node = node;
+  again->backing =
+      backings_.Open(node, again->fd, Backings::Wish::kServer, AccessOf(flags));
+  if (file.ok()) {
+    backings_.Release(node, (*file)->backing, AccessOf((*file)->flags));
+  }
+  files_.Adopt(fh, again);
   return again;
 }
 

@@ -44,7 +44,8 @@ Status Ops::SetLock(const abi::InHeader& header, const abi::LkIn& in,
 }
 
 Result<abi::LkOut> Ops::Getlk(OpContext, const Req<Opcode::kGetlk>& request) {
-  ASSIGN_OR_RETURN(FilePtr file, LockedFileOf(request.in, request.node()));
+  ASSIGN_OR_RETURN(FilePtr file,
+                   FileOf(Fh{request.in.fh}, request.node(), O_RDONLY));
   ASSIGN_OR_RETURN(LockRange range, RangeOf(request.in));
   ASSIGN_OR_RETURN(LockRange held,
                    locks_.Test(request.node(), LockOwner{request.in.owner},
@@ -55,14 +56,9 @@ Result<abi::LkOut> Ops::Getlk(OpContext, const Req<Opcode::kGetlk>& request) {
                            .pid = held.pid}};
 }
 
-Result<Ops::FilePtr> Ops::LockedFileOf(const abi::LkIn& in, NodeId node) {
-  auto file = FileOf(Fh{in.fh}, node, O_RDWR);
-  // Read locks need no more than the client's open may have had.
-  return file.ok() ? file : FileOf(Fh{in.fh}, node, O_RDONLY);
-}
-
 Status Ops::Setlk(OpContext, const Req<Opcode::kSetlk>& request) {
-  ASSIGN_OR_RETURN(FilePtr file, LockedFileOf(request.in, request.node()));
+  ASSIGN_OR_RETURN(FilePtr file,
+                   FileOf(Fh{request.in.fh}, request.node(), O_RDONLY));
   Status status = SetLock(request.header, request.in, file);
   // Letting go, or changing to a read lock, may be what others wait for.
   if (status.ok() && request.in.lk.type != F_WRLCK) {
@@ -73,7 +69,7 @@ Status Ops::Setlk(OpContext, const Req<Opcode::kSetlk>& request) {
 
 void Ops::Setlkw(OpContext, const Req<Opcode::kSetlkw>& request,
                  io::Token token) {
-  auto file = LockedFileOf(request.in, request.node());
+  auto file = FileOf(Fh{request.in.fh}, request.node(), O_RDONLY);
   Status status = file.ok() ? SetLock(request.header, request.in, *file)
                             : Status(file.error());
   if (status.ok()) {

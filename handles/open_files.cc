@@ -36,13 +36,28 @@ const OpenFiles::Slot* OpenFiles::SlotOf(Fh fh) const {
 
 Result<std::shared_ptr<OpenFile>> OpenFiles::Find(Fh fh) const {
   absl::ReaderMutexLock lock(&mutex_);
-  const Slot* slot = SlotOf(fh);
-  if (slot == nullptr) return Errno(EBADF);
-  return slot->file;
+  if (const Slot* slot = SlotOf(fh)) return slot->file;
+  if (IsForeign(fh)) {
+    auto it = adopted_.find(Raw(fh));
+    if (it != adopted_.end()) return it->second;
+  }
+  return Errno(EBADF);
+}
+
+void OpenFiles::Adopt(Fh fh, std::shared_ptr<OpenFile> file) {
+  absl::MutexLock lock(&mutex_);
+  std::shared_ptr<OpenFile>& place = adopted_[Raw(fh)];
+  file->before = std::move(place);
+  place = std::move(file);
 }
 
 Result<std::shared_ptr<OpenFile>> OpenFiles::Remove(Fh fh) {
   absl::MutexLock lock(&mutex_);
+  if (auto it = adopted_.find(Raw(fh)); it != adopted_.end()) {
+    std::shared_ptr<OpenFile> file = std::move(it->second);
+    adopted_.erase(it);
+    return file;
+  }
   if (SlotOf(fh) == nullptr) return Errno(EBADF);
   auto index = static_cast<uint32_t>(Raw(fh) & kIndexMask);
   Slot& slot = slots_[index];
@@ -53,7 +68,7 @@ Result<std::shared_ptr<OpenFile>> OpenFiles::Remove(Fh fh) {
 
 size_t OpenFiles::size() const {
   absl::ReaderMutexLock lock(&mutex_);
-  return slots_.size() - free_.size();
+  return slots_.size() - free_.size() + adopted_.size();
 }
 
 }  // namespace handlefs

@@ -1,8 +1,9 @@
 // Open files, as the kernel names them by fh:
 //   fh = incarnation of the server << 40 | generation << 24 | index
-// An fh of another incarnation (the server was restarted) is never looked up:
-// the file is opened again from its nodeid. Thread-safe; a file stays open
-// while anybody holds the pointer that Find gave.
+// An fh of another incarnation (the server was restarted) means nothing here:
+// the file is opened again from its nodeid, and adopted under its old name.
+// Thread-safe; a file stays open while anybody holds the pointer that Find
+// gave.
 #ifndef HANDLEFS_HANDLES_OPEN_FILES_H_
 #define HANDLEFS_HANDLES_OPEN_FILES_H_
 
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "handles/dir_stream.h"
 #include "io/base/fd.h"
@@ -24,6 +26,8 @@ struct OpenFile {
   int flags = 0;  // O_*, as the host file was opened
   NodeId node = kNoNode;
   BackingId backing = kNoBacking;  // if reads and writes pass the server by
+  // The file that this one stands in for: flocks belong to its description.
+  std::shared_ptr<OpenFile> before;
   absl::Mutex dir_mutex;
   DirStream dir ABSL_GUARDED_BY(dir_mutex);
 };
@@ -36,7 +40,10 @@ class OpenFiles {
 
   // ENFILE: 2^24 files are open.
   Result<Fh> Insert(std::shared_ptr<OpenFile> file);
-  // EBADF: no such open file of this incarnation.
+  // A file of an earlier server, opened again. Takes the place of an earlier
+  // such file, which it keeps.
+  void Adopt(Fh fh, std::shared_ptr<OpenFile> file);
+  // EBADF: no such open file.
   Result<std::shared_ptr<OpenFile>> Find(Fh fh) const;
   Result<std::shared_ptr<OpenFile>> Remove(Fh fh);
   bool IsForeign(Fh fh) const { return Raw(fh) >> 40 != incarnation_; }
@@ -53,6 +60,8 @@ class OpenFiles {
   mutable absl::Mutex mutex_;
   std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
   std::vector<uint32_t> free_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<uint64_t, std::shared_ptr<OpenFile>> adopted_
+      ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace handlefs

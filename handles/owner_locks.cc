@@ -103,7 +103,8 @@ Status OwnerLocks::Set(NodeId node, LockOwner owner, Fh fh,
   if (it == holders.end()) {
     if (range.type == F_UNLCK) return Ok();
     // A descriptor opened for writing can hold both kinds.
-    int mode = (access & O_ACCMODE) == O_RDONLY ? O_RDONLY : O_RDWR;
+    bool reads = (access & O_ACCMODE) == O_RDONLY && range.type != F_WRLCK;
+    int mode = reads ? O_RDONLY : O_RDWR;
     auto fd = open(mode);
     if (!fd.ok()) {
       drop_empty();
