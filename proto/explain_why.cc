@@ -9,11 +9,13 @@ namespace {
 std::string_view WhyNoText(Bytes rest, Text kind) {
   std::string_view text = AsText(rest);
   size_t size = text.find('\0');
-  if (size == text.npos) return "a string without NUL";
+  if (size == std::string_view::npos) return "a string without NUL";
   if (kind == Text::kFree) return "a bad string";
   if (size == 0) return "an empty name";
   if (size > kNameMax) return "a name of more than 255 bytes";
-  if (text.substr(0, size).find('/') != text.npos) return "a name with a slash";
+  if (text.substr(0, size).find('/') != std::string_view::npos) {
+    return "a name with a slash";
+  }
   return "a name that is a dot or two";
 }
 
