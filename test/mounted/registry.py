@@ -25,6 +25,7 @@ class Test:
     only: Optional[str] = None  # reason why it needs handlefs itself, for instance its trace
     unless_bind: Optional[str] = None  # reason why it cannot hold on a bind mount
     unless_standin: Optional[str] = None  # reason why it cannot hold over the stand-in kernel
+    unless_restarts: Optional[str] = None  # reason why it cannot hold when the daemon is replaced all the time
     limit: int = 90  # seconds after which it counts as hung
     needs: dict = field(default_factory=dict)  # option name -> accepted values
 

@@ -180,7 +180,7 @@ def setid_matrix(t):
     run_matrix(t, [m for m in MODES if "cap" not in m])
 
 
-@test(limit=300)
+@test(limit=300, unless_restarts="between REMOVEXATTR and SETATTR the daemon remembers the capability")
 def capability_matrix(t):
     """File capabilities go with every change of the file's content, as on the host."""
     p = make(t.twin, "probe", "0777+cap")
