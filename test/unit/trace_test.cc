@@ -10,6 +10,7 @@
 #include "compounds.h"
 #include "data.h"
 #include "proto/text.h"
+#include "trace_all.h"
 #include "tracer.h"
 
 namespace handlefs::trace {
@@ -323,6 +324,25 @@ TEST_CASE("the program's exit status", "[trace]") {
     CHECK(ran.out.starts_with("handlefs-trace: " + bad.why));
     CHECK(std::count(ran.out.begin(), ran.out.end(), '\n') == 1);
   }
+}
+
+TEST_CASE("inputs of the corpus, cut and flipped", "[trace]") {
+  size_t files = 0;
+  for (const auto& entry :
+       fs::directory_iterator(HANDLEFS_TEST_CORPUS "-trace")) {
+    std::ifstream file(entry.path(), std::ios::binary);
+    std::string input(std::istreambuf_iterator<char>(file), {});
+    ++files;
+    for (size_t size = 0; size <= input.size(); size += 11) {
+      test::TraceAll(input.substr(0, size));
+    }
+    for (size_t bit = 0; bit < input.size() * 8; bit += 61) {
+      std::string flipped = input;
+      flipped[bit / 8] ^= static_cast<char>(1 << bit % 8);
+      test::TraceAll(flipped);
+    }
+  }
+  CHECK(files >= 21);
 }
 
 }  // namespace
