@@ -99,6 +99,10 @@ bool Answers::Complain(const Exchange& e, const std::string& why) {
 
 Verdict Answers::Broken(const Exchange& e, const std::string& why) {
   Complain(e, why);
+  return Eio(e);
+}
+
+Verdict Answers::Eio(const Exchange& e) const {
   return {.reply = Join(abi::OutHeader{.len = sizeof(abi::OutHeader),
                                        .error = -EIO,
                                        .unique = e.header.unique}),
@@ -371,7 +375,7 @@ Verdict Answers::Looked(Exchange& e, const Found& found) {
             .before = ForgetOnce(e, node),
             .again = translator_.LookupAfresh(e)};
   }
-  if (!Remember(e, found)) return Broken(e, "the lookup fails");
+  if (!Remember(e, found)) return Eio(e);
   abi::EntryOut entry = found.entry;
   if (!e.is_first) {
     entry.attr_valid = entry.entry_valid;
@@ -384,10 +388,10 @@ Verdict Answers::Looked(Exchange& e, const Found& found) {
 Verdict Answers::Convert(Exchange& e, Bytes payload) {
   if (e.form == Form::kLookupInline) {
     auto found = ReadInline(e, payload);
-    return found ? Looked(e, *found) : Broken(e, "the lookup fails");
+    return found ? Looked(e, *found) : Eio(e);
   }
   auto subs = Split(e, payload);
-  if (!subs) return Broken(e, "the kernel cannot use this reply");
+  if (!subs) return Eio(e);
   int error = 0;
   for (const SubReply& sub : *subs) {
     if (error == 0) error = sub.error;
@@ -397,7 +401,7 @@ Verdict Answers::Convert(Exchange& e, Bytes payload) {
     if (sub[0].error != 0) return Failed(e, sub[0].error);
     auto entry = As<abi::EntryOut>(sub[0].payload);
     if (entry.nodeid != 0 && !CheckEntry(e, entry)) {
-      return Broken(e, "the lookup fails");
+      return Eio(e);
     }
     if (sub[1].error == 0) {
       auto attr = As<abi::AttrOut>(sub[1].payload);
@@ -422,24 +426,24 @@ Verdict Answers::Convert(Exchange& e, Bytes payload) {
   switch (e.form) {
     case Form::kLookup: {
       auto found = ReadEntry2(e, sub[0].payload, sub[1].payload);
-      return found ? Looked(e, *found) : Broken(e, "the lookup fails");
+      return found ? Looked(e, *found) : Eio(e);
     }
     case Form::kOpen: {
       auto attr = As<abi::AttrOut>(sub[1].payload);
       if (!CheckAttributes(e, attr.attr.mode, attr.attr.size)) {
-        return Broken(e, "the open fails");
+        return Eio(e);
       }
       nodes_.SawAttributes(e.header.nodeid, attr.attr);
       return Reply(e, sub[0].payload);
     }
     case Form::kCreate: {
       auto found = ReadEntry2(e, sub[0].payload, sub[1].payload);
-      if (!found) return Broken(e, "the create fails");
+      if (!found) return Eio(e);
       if (found->entry.nodeid == Raw(kRootNode) ||
           !S_ISREG(found->entry.attr.mode)) {
         return Broken(e, "what was created is no regular file");
       }
-      if (!Remember(e, *found)) return Broken(e, "the create fails");
+      if (!Remember(e, *found)) return Eio(e);
       NoteEntry(e, found->entry);
       abi::CreateOut create{.entry = found->entry,
                             .open = As<abi::OpenOut>(sub[2].payload)};

@@ -47,7 +47,9 @@ class Answers {
 
   Verdict Convert(Exchange& exchange, Bytes payload);
   Verdict Failed(Exchange& exchange, int error);
+  // Complains, and lets the request fail as the kernel would.
   Verdict Broken(const Exchange& exchange, const std::string& why);
+  Verdict Eio(const Exchange& exchange) const;
   Verdict Reply(const Exchange& exchange, Bytes payload) const;
   std::optional<std::vector<SubReply>> Split(const Exchange& exchange,
                                              Bytes body);
