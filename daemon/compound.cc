@@ -111,9 +111,10 @@ Status Server::RunCompound(OpContext context, const proto::RawRequest& raw,
   }
   ASSIGN_OR_RETURN(proto::Compound compound, framing->parse(raw.tail));
   const std::span<SubRequest> subs(compound.subs.data(), compound.count);
+  const proto::EntryShape shape = dialect().entry;
   size_t least = 0;
   for (const SubRequest& sub : subs) {
-    least += proto::FixedReplySize(RowOfSub(sub));
+    least += proto::FixedReplySize(RowOfSub(sub), shape);
   }
   const size_t heads = proto::kCompoundHeadSize + kHead * subs.size();
   if (least > compound.result_size || heads + least > out.capacity()) {
@@ -132,7 +133,7 @@ Status Server::RunCompound(OpContext context, const proto::RawRequest& raw,
     SubRequest& sub = subs[i];
     SubReply& reply = replies[i];
     const proto::OpRow& row = RowOfSub(sub);
-    least -= proto::FixedReplySize(row);
+    least -= proto::FixedReplySize(row, shape);
     // One caller, whatever the framing puts here.
     sub.raw.header.uid = raw.header.uid;
     sub.raw.header.gid = raw.header.gid;
@@ -167,7 +168,7 @@ Status Server::RunCompound(OpContext context, const proto::RawRequest& raw,
       continue;
     }
     // The kernel copies so many bytes of these whatever the handle's size is.
-    const size_t fixed = proto::FixedReplySize(row);
+    const size_t fixed = proto::FixedReplySize(row, shape);
     const bool padded = fixed != row.reply_size && fixed > payload.size();
     if (padded) {
       std::memset(payload.Space().data(), 0, fixed - payload.size());

@@ -55,8 +55,12 @@ void ResolvePlaceholders(Compound& compound) {
   }
 }
 
-size_t FixedReplySize(const OpRow& row) {
-  if ((row.flags & kGivesHandle) != 0) return kEntry2Size;
+size_t FixedReplySize(const OpRow& row, EntryShape shape) {
+  if ((row.flags & kGivesHandle) != 0) {
+    constexpr size_t kHandle = kEntry2Size - sizeof(abi::Entry2Out);
+    return shape == EntryShape::kInline ? sizeof(abi::EntryHandleOut) + kHandle
+                                        : kEntry2Size;
+  }
   return row.reply == ReplyKind::kFixed || row.reply == ReplyKind::kFixedData
              ? row.reply_size
              : 0;

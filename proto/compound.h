@@ -28,6 +28,13 @@ inline constexpr size_t kEntry2Size =
     sizeof(abi::Entry2Out) + sizeof(abi::FileHandle) + abi::kMaxNodeHandle;
 static_assert(kEntry2Size == 170);
 
+// How the reply to LOOKUP_HANDLE looks.
+enum class EntryShape : uint8_t {
+  kNone,    // the op does not exist
+  kEntry2,  // entry2_out and the handle; attributes by a STATX beside it
+  kInline,  // fuse_entry_handle_out and the handle (a proposal of reviewers)
+};
+
 struct SubRequest {
   static constexpr uint8_t kOwnNode = 0xff;
   RawRequest raw;
@@ -79,8 +86,9 @@ Status Refuse(Compound& out, std::string_view why);
 // Nodeid 1 behind a LOOKUP_HANDLE or MKOBJ_HANDLE means the node that it gave
 // (the kernel sends STATX and OPEN so): the framings without dependencies.
 void ResolvePlaceholders(Compound& compound);
-// The smallest reply of a sub that succeeds, without its out header.
-size_t FixedReplySize(const OpRow& row);
+// The smallest reply of a sub that succeeds, without its out header; of those
+// with a handle, which are padded, also the largest.
+size_t FixedReplySize(const OpRow& row, EntryShape shape = EntryShape::kEntry2);
 
 }  // namespace handlefs::proto
 

@@ -13,13 +13,6 @@
 
 namespace handlefs::proto {
 
-// How the reply to LOOKUP_HANDLE looks.
-enum class EntryShape : uint8_t {
-  kNone,    // the op does not exist
-  kEntry2,  // entry2_out and the handle; attributes by a STATX beside it
-  kInline,  // fuse_entry_handle_out and the handle (a proposal of reviewers)
-};
-
 struct Dialect {
   std::string_view name;
   // One line for people.

@@ -103,7 +103,7 @@ Explanation ExplainCompound(const RawRequest& raw, const Dialect* told) {
   bool mutates = false;
   for (const SubRequest& sub : compound.chain()) {
     const OpRow& row = *FindRow(sub.raw.header.opcode);
-    needed += FixedReplySize(row);
+    needed += FixedReplySize(row, framing->entry);
     mutates = mutates || (row.flags & kMutates) != 0;
   }
   // Theirs do not count, and are 0 in v6.

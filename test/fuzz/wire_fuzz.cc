@@ -3,7 +3,9 @@
 // alive, answer each message exactly once where it must, and end well; the
 // framework checks that (fake_kernel.h). What lies beside the tree must stay as
 // it was.
-//   wire-fuzz [--seed N] [--iterations N]
+// Under the dialects that have compounds, half of the requests are compounds,
+// and a reply that would trip the kernel (proto/explain.h) is a failure too.
+//   wire-fuzz [--seed N] [--iterations N] [--dialect NAME]
 //   wire-fuzz --write-corpus DIRECTORY
 #include <fcntl.h>
 #include <sched.h>
@@ -13,8 +15,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <random>
 
+#include "chains.h"
+#include "proto/explain.h"
 #include "proto/text.h"
 #include "script.h"
 
@@ -137,7 +142,8 @@ class Mutator {
 
 std::string Describe(const std::string& bytes) {
   auto raw = proto::Split(std::as_bytes(std::span(bytes)), 16);
-  std::string text = raw.ok() ? proto::DescribeRequest(*raw) : "no request";
+  std::string text =
+      raw.ok() ? proto::ExplainRequest(*raw, nullptr).text : "no request";
   static constexpr char kHex[] = "0123456789abcdef";
   text += "\n  ";
   for (unsigned char byte : bytes.substr(0, 512)) {
@@ -154,9 +160,12 @@ struct Counts {
 
 class Session {
  public:
-  Session(Mutator& mutator, Counts& counts, const FakeKernel::Setup& setup)
+  Session(Mutator& mutator, Counts& counts, const FakeKernel::Setup& setup,
+          std::string_view dialect)
       : mutator_(mutator),
         counts_(counts),
+        dialect_(dialect),
+        chains_(dialect, [&mutator](uint64_t n) { return mutator.Below(n); }),
         by_hand_(setup.handshake == FakeKernel::Handshake::kLeftToTest),
         kernel_(tree_.source(), setup) {
     if (!by_hand_) scene_ = MakeScene(tree_, kernel_);
@@ -213,14 +222,51 @@ class Session {
       }
     }
     for (uint64_t unique : waiting) {
-      ++(kernel_.Receive(unique).ok() ? counts_.succeeded : counts_.refused);
+      Answer answer = kernel_.Receive(unique);
+      ++(answer.ok() ? counts_.succeeded : counts_.refused);
+      if (auto it = asked_.find(unique); it != asked_.end()) {
+        Judge(it->second, answer);
+      }
     }
+    asked_.clear();
+  }
+
+  // What is wrong with a reply, by the rules of the kernel that reads it.
+  void Judge(const proto::Asked& asked, const Answer& answer) {
+    abi::OutHeader header{
+        .len = static_cast<uint32_t>(sizeof(header) + answer.payload.size()),
+        .error = -answer.error,
+        .unique = answer.unique};
+    proto::Explanation reply = proto::ExplainReply(
+        asked, header, std::as_bytes(std::span(answer.payload)));
+    for (const auto& [node, handle] : reply.handles) {
+      chains_.Learn(node, handle);
+    }
+    // Of dialects that do not have the op.
+    if (reply.text.find("ENOSYS") != std::string::npos) return;
+    if (reply.problems != 0) {
+      throw WireFailure("a reply that trips the kernel:\n" + reply.text);
+    }
+  }
+  void Remember(const std::string& bytes) {
+    auto raw = proto::Split(std::as_bytes(std::span(bytes)), 16);
+    if (!raw.ok()) return;
+    // Null for "auto".
+    proto::Asked asked = proto::AskedBy(*raw, proto::FindDialect(dialect_));
+    if (asked.framing != nullptr) asked_[raw->header.unique] = asked;
+  }
+
+  std::string Good() {
+    if (!dialect_.empty() && mutator_.OneIn(2)) {
+      return chains_.Make(scene_, serial_);
+    }
+    const proto::OpRow& row = proto::kOpTable[mutator_.Below(proto::kOpRows)];
+    return GoodMessage(row, scene_, serial_).Encode();
   }
 
   std::string Next() {
-    const proto::OpRow& row = proto::kOpTable[mutator_.Below(proto::kOpRows)];
-    std::string bytes =
-        mutator_.Spoil(GoodMessage(row, scene_, ++serial_).Encode(), scene_);
+    ++serial_;
+    std::string bytes = mutator_.Spoil(Good(), scene_);
     // An empty message is the end of the connection.
     if (bytes.empty()) bytes = "x";
     if (bytes.size() < sizeof(abi::InHeader)) return bytes;
@@ -234,6 +280,7 @@ class Session {
       header.opcode = static_cast<uint32_t>(Opcode::kStatfs);
     }
     std::memcpy(bytes.data(), &header, sizeof(header));
+    if (!dialect_.empty()) Remember(bytes);
     return bytes;
   }
 
@@ -248,6 +295,9 @@ class Session {
 
   Mutator& mutator_;
   Counts& counts_;
+  const std::string dialect_;  // empty: mainline
+  ChainMaker chains_;
+  std::map<uint64_t, proto::Asked> asked_;
   const bool by_hand_;
   TempTree tree_;
   FakeKernel kernel_;
@@ -281,7 +331,21 @@ void WriteCorpus(const fs::path& directory) {
   }
 }
 
-int Run(uint64_t seed, int iterations) {
+// None for a third of the sessions: the released kernels.
+std::string PickDialect(Mutator& mutator) {
+  static constexpr std::string_view kDialects[] = {"lookup-handle-v3",
+                                                   "lookup-handle-v3",
+                                                   "lookup-handle-all",
+                                                   "compound-v6",
+                                                   "compound-v7",
+                                                   "compound-dev",
+                                                   "auto",
+                                                   "lookup-handle-inline"};
+  if (mutator.OneIn(3)) return "";
+  return std::string(kDialects[mutator.Below(std::size(kDialects))]);
+}
+
+int Run(uint64_t seed, int iterations, const std::string& only) {
   char where[] = "/tmp/handlefs-fuzz-XXXXXX";
   if (mkdtemp(where) == nullptr) return 1;
   int status = kSkipped;
@@ -295,12 +359,15 @@ int Run(uint64_t seed, int iterations) {
       if (mutator.OneIn(8)) {
         setup.handshake = FakeKernel::Handshake::kLeftToTest;
       }
+      std::string dialect = only.empty() ? PickDialect(mutator) : only;
+      if (!dialect.empty()) setup.options = {"-odialect=" + dialect};
       try {
-        Session(mutator, counts, setup)
+        Session(mutator, counts, setup, dialect)
             .Run(std::min(kPerSession, iterations - done));
       } catch (const std::exception& failure) {
-        fprintf(stderr, "seed %llu, session at %d: %s\n",
-                static_cast<unsigned long long>(seed), done, failure.what());
+        fprintf(stderr, "seed %llu, session at %d %s: %s\n",
+                static_cast<unsigned long long>(seed), done, dialect.c_str(),
+                failure.what());
         status = 1;
       }
     }
@@ -319,12 +386,15 @@ int Run(uint64_t seed, int iterations) {
 int main(int argc, char** argv) {
   uint64_t seed = 1;
   int iterations = 10000;
+  std::string dialect;
   for (int i = 1; i + 1 < argc; i += 2) {
     std::string_view option = argv[i];
     if (option == "--seed") {
       seed = strtoull(argv[i + 1], nullptr, 10);
     } else if (option == "--iterations") {
       iterations = atoi(argv[i + 1]);
+    } else if (option == "--dialect") {
+      dialect = argv[i + 1];
     } else if (option == "--write-corpus") {
       handlefs::test::WriteCorpus(argv[i + 1]);
       return 0;
@@ -333,5 +403,5 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  return handlefs::test::Run(seed, iterations);
+  return handlefs::test::Run(seed, iterations, dialect);
 }

@@ -141,6 +141,8 @@ TEST_CASE("sizes of what a sub is answered", "[dialect]") {
   auto size = [](Opcode op) { return FixedReplySize(RowOf(op)); };
   CHECK(size(Opcode::kLookupHandle) == 170);
   CHECK(size(Opcode::kMkobjHandle) == 170);
+  CHECK(FixedReplySize(RowOf(Opcode::kLookupHandle), EntryShape::kInline) ==
+        426);
   CHECK(size(Opcode::kStatx) == 288);
   CHECK(size(Opcode::kGetattr) == 104);
   CHECK(size(Opcode::kOpen) == 16);
