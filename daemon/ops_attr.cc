@@ -47,7 +47,7 @@ timespec TimeOf(uint32_t valid, uint32_t set, uint32_t now, uint64_t seconds,
 
 Result<abi::AttrOut> Ops::AttrOf(NodeId node, BorrowedFd fd) {
   ASSIGN_OR_RETURN(struct statx stx, StatFd(fd, kBasic));
-  return ToAttrOut(stx, nodes_.ShownIno(stx), AttrValidity(node));
+  return ToAttrOut(stx, nodes_.ShownIno(stx, fd), AttrValidity(node));
 }
 
 Result<abi::AttrOut> Ops::Getattr(OpContext,
@@ -82,7 +82,7 @@ Result<abi::StatxOut> Ops::Statx(OpContext,
   abi::StatxOut out{};
   out.attr_valid = valid.seconds;
   out.attr_valid_nsec = valid.nanoseconds;
-  out.stat = ToStatx(stx, nodes_.ShownIno(stx));
+  out.stat = ToStatx(stx, nodes_.ShownIno(stx, fd));
   return out;
 }
 

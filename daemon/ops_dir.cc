@@ -67,7 +67,7 @@ Status Ops::Readdir(OpContext, const Req<Opcode::kReaddir>& request,
     if (!item.ok()) return out.size() > 0 ? Ok() : Status(item.error());
     if (!*item) return Ok();
     const DirStream::Item& entry = **item;
-    DirEntry wire{.ino = nodes_.ShownIno(dev, entry.ino),
+    DirEntry wire{.ino = nodes_.ShownIno(dev, entry.ino, file->fd),
                   .off = entry.next,
                   .type = entry.type,
                   .name = {entry.name, entry.name_size}};
@@ -93,7 +93,7 @@ Status Ops::Readdirplus(OpContext, const Req<Opcode::kReaddirplus>& request,
     if (out.size() + DirentplusSize(entry.name_size) > limit) {
       return PageFull(out);
     }
-    DirEntry wire{.ino = nodes_.ShownIno(dev, entry.ino),
+    DirEntry wire{.ino = nodes_.ShownIno(dev, entry.ino, file->fd),
                   .off = entry.next,
                   .type = entry.type,
                   .name = {entry.name, entry.name_size}};

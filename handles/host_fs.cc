@@ -181,6 +181,11 @@ uint64_t HostFsSet::TagOf(uint64_t dev, uint64_t subvolume) {
   return tag;
 }
 
+bool HostFsSet::HasTag(uint64_t dev) const {
+  absl::MutexLock lock(&mutex_);
+  return tags_.contains(dev);
+}
+
 uint64_t HostFsSet::ShownIno(uint64_t dev, uint64_t ino, uint64_t subvolume) {
   if (dev == main_->dev) return ino;
   return ino ^ (TagOf(dev, subvolume) & kTagBits) << kTagShift;

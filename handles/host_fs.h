@@ -66,6 +66,8 @@ class HostFsSet {
   const HostFs* ByTag(uint32_t tag) const;
   const std::string& why_not_handles() const { return why_not_handles_; }
 
+  // A number of this device was shown before.
+  bool HasTag(uint64_t dev) const;
   // Which number is shown for a file. `subvolume` is the btrfs subvolume of its
   // handle, 0 if unknown.
   uint64_t ShownIno(uint64_t dev, uint64_t ino, uint64_t subvolume = 0);

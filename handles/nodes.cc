@@ -516,6 +516,18 @@ void Nodes::Moved(NodeId dir, BorrowedFd dir_fd, const char* name) {
   if (id) table_.Moved(*id, dir, name);
 }
 
+uint64_t Nodes::ShownIno(uint64_t dev, uint64_t ino, BorrowedFd of) {
+  uint64_t subvolume = 0;
+  // A server that has just started can be asked about files before any lookup:
+  // the numbers must be those of before.
+  if (dev != fs_->main().dev && !fs_->HasTag(dev)) {
+    if (auto at = NameToHandle(of, ""); at.ok()) {
+      subvolume = fs_->main().codec.Subvolume(at->handle);
+    }
+  }
+  return fs_->ShownIno(dev, ino, subvolume);
+}
+
 const HostFs& Nodes::FsOf(NodeId id) {
   if (!IsTableId(id)) return fs_->main();
   auto found = table_.Get(id);

@@ -106,9 +106,11 @@ class Nodes {
   void Moved(NodeId dir, BorrowedFd dir_fd, const char* name);
 
   uint64_t ShownIno(const struct statx& stx) { return fs_->ShownIno(stx); }
-  // Of an entry of an open directory: entries of a btrfs subvolume get its tag.
-  uint64_t ShownIno(uint64_t dev, uint64_t ino) {
-    return fs_->ShownIno(dev, ino);
+  // The same for a file, or an entry of a directory, on a device that need not
+  // have been met yet; `of` is a file on it.
+  uint64_t ShownIno(uint64_t dev, uint64_t ino, BorrowedFd of);
+  uint64_t ShownIno(const struct statx& stx, BorrowedFd of) {
+    return ShownIno(DevOf(stx), stx.stx_ino, of);
   }
   // The host file system of a node as far as its nodeid tells.
   const HostFs& FsOf(NodeId id);
