@@ -155,6 +155,8 @@ Status Server::RunCompound(OpContext context, const proto::RawRequest& raw,
                      .chain = &chain};
       status = proto::MayBeSub(row) ? Answer(here, sub.raw, payload)
                                     : Status(Errno(EOPNOTSUPP));
+      // Only what reads can have more to say than was reckoned with.
+      if (status.ok() && payload.overflowed()) status = Errno(ERANGE);
     }
     if (!status.ok()) {
       // Nothing has been done yet: the whole may wait elsewhere, or end.

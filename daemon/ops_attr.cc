@@ -207,11 +207,18 @@ Status Ops::Readlink(OpContext, const Req<Opcode::kReadlink>& request,
   ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
   // The kernel takes less than a page.
   auto space = out.Space();
-  size_t room = std::min<size_t>(space.size(), 4095);
+  constexpr size_t kLongest = 4095;
+  // There is less room only in a compound. With none, the host says EINVAL.
+  size_t room = std::min<size_t>(space.size(), kLongest);
+  if (room == 0) return Errno(ENAMETOOLONG);
   ssize_t n =
       readlinkat(fd->get(), "", reinterpret_cast<char*>(space.data()), room);
   // A node that is no symlink: readlink(2) says EINVAL, the empty name ENOENT.
   if (n < 0) return errno == ENOENT ? Errno(EINVAL) : LastErrno();
+  // Cut off, perhaps.
+  if (room < kLongest && n == static_cast<ssize_t>(room)) {
+    return Errno(ENAMETOOLONG);
+  }
   out.Use(static_cast<size_t>(n));
   return Ok();
 }

@@ -217,8 +217,7 @@ Status Ops::Ioctl(OpContext, const Req<Opcode::kIoctl>& request,
   }
   out.Put(abi::IoctlOut{.result = 0, .flags = 0, .in_iovs = 0, .out_iovs = 0});
   if (!known->writes) {
-    std::memcpy(out.Space().data(), argument.data(), known->size);
-    out.Use(known->size);
+    out.PutBytes(std::span(argument).first(known->size));
   }
   return Ok();
 }

@@ -269,7 +269,7 @@ Status Ops::Release(OpContext, const Req<Opcode::kRelease>& request) {
   if (policy_.host_locks) {
     bool woke = locks_.DropFh(file.node, fh);
     if ((request.in.release_flags & kReleaseFlockUnlock) != 0) {
-      flock(file.fd.get(), LOCK_UN);
+      flock(file.flock_fd().get(), LOCK_UN);
       woke = true;
     }
     if (woke) waiters_.Wake(file.node);

@@ -31,7 +31,9 @@ Status FlockNow(BorrowedFd fd, uint32_t type) {
 
 Status Ops::SetLock(const abi::InHeader& header, const abi::LkIn& in,
                     const FilePtr& file) {
-  if ((in.lk_flags & kLkFlock) != 0) return FlockNow(file->fd, in.lk.type);
+  if ((in.lk_flags & kLkFlock) != 0) {
+    return FlockNow(file->flock_fd(), in.lk.type);
+  }
   ASSIGN_OR_RETURN(LockRange range, RangeOf(in));
   NodeId node{header.nodeid};
   auto open = [&](int access) -> Result<UniqueFd> {

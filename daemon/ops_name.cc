@@ -64,8 +64,7 @@ void Ops::PutEntry(const Nodes::Entry& entry, ReplyBuffer& out) {
   // The size is always there, also 0: the kernel would take what comes next.
   NodeHandle handle = nodes_.HandleOf(entry.id);
   out.Put(abi::FileHandle{.size = handle.size});
-  std::memcpy(out.Space().data(), handle.bytes.data(), handle.size);
-  out.Use(handle.size);
+  out.PutBytes(handle.view());
 }
 
 Result<Nodes::Entry> Ops::LookupDots(NodeId node, bool self) {

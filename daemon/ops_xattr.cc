@@ -60,6 +60,8 @@ Status Ops::Getxattr(OpContext, const Req<Opcode::kGetxattr>& request,
                      ReplyBuffer& out) {
   ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
   size_t room = std::min<size_t>(request.in.size, out.capacity());
+  // For a buffer of nothing the host would tell the size.
+  if (room == 0 && request.in.size != 0) return Errno(ERANGE);
   ASSIGN_OR_RETURN(size_t size,
                    GetXattrAt(nodes_.proc_fds(), *fd, request.text.c_str(),
                               out.Space().first(room)));
@@ -78,6 +80,7 @@ Status Ops::Listxattr(OpContext, const Req<Opcode::kListxattr>& request,
   // Read whole, because hidden names may not count towards the size.
   auto space = out.Space();
   ASSIGN_OR_RETURN(size_t size, ListXattrAt(nodes_.proc_fds(), *fd, space));
+  if (size > space.size()) return Errno(ERANGE);
   // btrfs shows them to everybody.
   if (request.header.uid != 0 &&
       nodes_.FsOf(request.node()).magic != BTRFS_SUPER_MAGIC) {

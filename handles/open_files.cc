@@ -47,7 +47,7 @@ Result<std::shared_ptr<OpenFile>> OpenFiles::Find(Fh fh) const {
 void OpenFiles::Adopt(Fh fh, std::shared_ptr<OpenFile> file) {
   absl::MutexLock lock(&mutex_);
   std::shared_ptr<OpenFile>& place = adopted_[Raw(fh)];
-  file->before = std::move(place);
+  if (place) file->first = place->first ? place->first : place;
   place = std::move(file);
 }
 

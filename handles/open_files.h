@@ -26,10 +26,14 @@ struct OpenFile {
   int flags = 0;  // O_*, as the host file was opened
   NodeId node = kNoNode;
   BackingId backing = kNoBacking;  // if reads and writes pass the server by
-  // The file that this one stands in for: flocks belong to its description.
-  std::shared_ptr<OpenFile> before;
+  // Of a file that was opened again, and again with more rights: what it was
+  // at first.
+  std::shared_ptr<OpenFile> first;
   absl::Mutex dir_mutex;
   DirStream dir ABSL_GUARDED_BY(dir_mutex);
+
+  // flocks belong to a description, so all of a file go to the same one.
+  BorrowedFd flock_fd() const { return first ? first->fd : fd; }
 };
 
 class OpenFiles {
@@ -41,7 +45,7 @@ class OpenFiles {
   // ENFILE: 2^24 files are open.
   Result<Fh> Insert(std::shared_ptr<OpenFile> file);
   // A file of an earlier server, opened again. Takes the place of an earlier
-  // such file, which it keeps.
+  // such file, whose `first` it keeps.
   void Adopt(Fh fh, std::shared_ptr<OpenFile> file);
   // EBADF: no such open file.
   Result<std::shared_ptr<OpenFile>> Find(Fh fh) const;

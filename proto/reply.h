@@ -28,6 +28,9 @@ class ReplyBuffer {
   // Says that `n` bytes of Space() were written.
   void Use(size_t n) { used_ += n; }
   void Clear() { used_ = 0; }
+  // Something was put that did not fit; nothing of it was written. Happens to
+  // parts of a compound, which have the room that the kernel says.
+  bool overflowed() const { return overflowed_; }
   // Takes the last `n` bytes back.
   void Shrink(size_t n) { used_ -= n; }
   std::span<std::byte> Written() const { return space_.first(used_); }
@@ -37,13 +40,22 @@ class ReplyBuffer {
   template <typename T>
   void Put(const T& value) {
     static_assert(std::is_trivially_copyable_v<T>);
-    std::memcpy(space_.data() + used_, &value, sizeof(T));
-    used_ += sizeof(T);
+    PutBytes(std::as_bytes(std::span(&value, 1)));
+  }
+  void PutBytes(std::span<const std::byte> bytes) {
+    if (bytes.size() > space_.size() - used_) {
+      overflowed_ = true;
+      return;
+    }
+    if (bytes.empty()) return;
+    std::memcpy(space_.data() + used_, bytes.data(), bytes.size());
+    used_ += bytes.size();
   }
 
  private:
   std::span<std::byte> space_;
   size_t used_ = 0;
+  bool overflowed_ = false;
 };
 
 // ENOSYS and friends are below 512; the kernel refuses a write with any other

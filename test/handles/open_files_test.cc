@@ -157,5 +157,32 @@ TEST_CASE("OpenFiles: many threads", "[open]") {
   CHECK(files.size() == 0);
 }
 
+TEST_CASE("OpenFiles: flocks of an adopted file stay on one description",
+          "[open]") {
+  OpenFiles earlier(1);
+  OpenFiles files(2);
+  auto fh = earlier.Insert(NewFile(1));
+  REQUIRE(fh.ok());
+  CHECK(files.IsForeign(*fh));
+  CHECK_FALSE(files.Find(*fh).ok());
+  std::vector<std::shared_ptr<OpenFile>> opened;
+  for (int i = 0; i < 3; ++i) {
+    auto again = NewFile(1);
+    again->fd = UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    opened.push_back(again);
+    files.Adopt(*fh, again);
+    auto found = files.Find(*fh);
+    REQUIRE(found.ok());
+    CHECK(*found == again);
+    CHECK((*found)->flock_fd().get() == opened[0]->fd.get());
+  }
+  CHECK(files.size() == 1);
+  auto removed = files.Remove(*fh);
+  REQUIRE(removed.ok());
+  CHECK(*removed == opened[2]);
+  CHECK(files.size() == 0);
+  CHECK_FALSE(files.Remove(*fh).ok());
+}
+
 }  // namespace
 }  // namespace handlefs::test

@@ -1,5 +1,6 @@
 // Every row of the table decoded from bytes: the in header, the struct, the
 // strings, the data and the extensions each from its own place.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -25,8 +26,7 @@ Wire HandleRecord() {
 }
 
 bool Same(Bytes bytes, std::string_view text) {
-  return bytes.size() == text.size() &&
-         std::memcmp(bytes.data(), text.data(), text.size()) == 0;
+  return std::ranges::equal(bytes, std::as_bytes(std::span(text)));
 }
 
 template <Opcode kOp>

@@ -198,5 +198,21 @@ TEST_CASE("padding of an entry never shows what was in the buffer",
   for (size_t i = 25; i < 32; ++i) CHECK(buffer[i] == std::byte{0});
 }
 
+TEST_CASE("what does not fit is not written", "[reply]") {
+  std::array<std::byte, 16> space{};
+  ReplyBuffer out(std::span<std::byte>(space).first(12));
+  out.Put(uint64_t{1});
+  CHECK_FALSE(out.overflowed());
+  out.Put(uint64_t{~uint64_t{0}});
+  CHECK(out.overflowed());
+  CHECK(out.size() == 8);
+  CHECK(space[8] == std::byte{0});
+  ReplyBuffer none;
+  none.PutBytes({});
+  CHECK_FALSE(none.overflowed());
+  none.Put('x');
+  CHECK(none.overflowed());
+}
+
 }  // namespace
 }  // namespace handlefs::proto

@@ -1,6 +1,7 @@
 // Compounds of ordinary ops, in every framing: each sub is answered as if it
 // had come alone.
 #include <fcntl.h>
+#include <sys/xattr.h>
 
 #include <random>
 
@@ -189,6 +190,44 @@ TEST_CASE("what cannot be parsed is refused before anything is done",
       CHECK(f.kernel.Call(start().SayResultSize(127).Encode()).error == EINVAL);
     }
     CHECK_FALSE(std::filesystem::exists(f.tree.Path("d")));
+  }
+}
+
+TEST_CASE("an answer that is longer than the kernel has room for is ERANGE",
+          "[compound]") {
+  for (const Kind& kind : {kKinds[0], kKinds[1]}) {
+    CAPTURE(kind.option);
+    Compounds f(kind.option);
+    std::filesystem::create_symlink(std::string(300, 'x'), f.tree.Path("long"));
+    uint64_t link = f.kernel.Lookup(kRoot, "long").Get<abi::EntryOut>().nodeid;
+    auto readlink = [&](uint32_t room) {
+      Answer reply = f.kernel.Call(Chain(kind.framing)
+                                       .Add(Message(Opcode::kReadlink, link), 0)
+                                       .SayResultSize(room)
+                                       .Encode());
+      CHECK(reply.error == 0);
+      return Subs(reply, kind.framing, 1)[0];
+    };
+    CHECK(readlink(301).payload == std::string(300, 'x'));
+    for (uint32_t room : {0u, 1u, 299u, 300u}) {
+      CAPTURE(room);
+      CHECK(readlink(room).error == ENAMETOOLONG);
+    }
+    auto list = [&](uint32_t room) {
+      Answer reply = f.kernel.Call(
+          Chain(kind.framing)
+              .Add(Message(Opcode::kGetxattr, kRoot)
+                       .Put(abi::GetxattrIn{.size = 0, .padding = 0})
+                       .Name("user.none"),
+                   0)
+              .SayResultSize(room)
+              .Encode());
+      CHECK(reply.error == 0);
+      return Subs(reply, kind.framing, 1)[0].error;
+    };
+    CHECK(setxattr(f.tree.Path("").c_str(), "user.none", "v", 1, 0) == 0);
+    CHECK(list(8) == 0);
+    CHECK(list(7) == ERANGE);
   }
 }
 
