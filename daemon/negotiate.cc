@@ -56,6 +56,9 @@ InitFlags Wanted(const Options& options, const HostFacts& facts) {
   if (options.passthrough != Passthrough::kOff && facts.can_register_backing) {
     want.Add(init::kPassthrough);
   }
+  if (options.transport != Transport::kDev && facts.is_device) {
+    want.Add(init::kOverIoUring);
+  }
   return want;
 }
 
@@ -113,6 +116,18 @@ InitAnswer Negotiate(const abi::InitIn& in, const Options& options,
                                 "passthrough=auto"
                               : "passthrough=on needs CAP_SYS_ADMIN and a "
                                 "/dev/fuse device; use passthrough=auto"};
+  }
+  if (options.transport == Transport::kUring &&
+      !answer.flags.Has(init::kOverIoUring)) {
+    return Refused{
+        .error = EPROTO,
+        .why = facts.is_device
+                   ? "transport=uring: this kernel does not offer FUSE over "
+                     "io_uring (Linux 6.14, CONFIG_FUSE_IO_URING, parameter "
+                     "enable_uring of the module fuse); use enable_uring=on, "
+                     "or transport=auto"
+                   : "transport=uring needs a /dev/fuse device; use "
+                     "transport=auto"};
   }
   abi::InitOut& out = answer.out;
   out.major = proto::kMajor;

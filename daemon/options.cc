@@ -194,10 +194,18 @@ constexpr Row kCacheRows[] = {
 };
 
 constexpr Row kServeRows[] = {
-    {"transport", "auto|dev", "how requests come (auto: dev)",
+    {"transport", "auto|dev|uring",
+     "requests by /dev/fuse or over io_uring (auto: what the kernel has)",
      [](Options& o, std::string_view v) {
        return Choose(o.transport, v,
-                     {{"auto", Transport::kAuto}, {"dev", Transport::kDev}});
+                     {{"auto", Transport::kAuto},
+                      {"dev", Transport::kDev},
+                      {"uring", Transport::kUring}});
+     }},
+    {"enable_uring", "off|on",
+     "turn the kernel's FUSE-over-io_uring on at start (off)",
+     [](Options& o, std::string_view v) {
+       return ChooseSwitch(o.enable_uring, v);
      }},
     {"dialect", "NAME", "posted protocols: auto, or one of README's (mainline)",
      [](Options& o, std::string_view v) { return ChooseDialect(o, v); }},

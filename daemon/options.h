@@ -23,7 +23,7 @@ namespace handlefs {
 enum class Cache { kNone, kAuto, kAlways };
 enum class Locks { kHost, kLocal };
 enum class Passthrough { kAuto, kOn, kOff };
-enum class Transport { kAuto, kDev };
+enum class Transport { kAuto, kDev, kUring };
 enum class Offload { kAuto, kAlways, kNever };
 enum class Switch { kOff, kOn };
 enum class Mode { kServe, kHelp, kVersion };
@@ -58,6 +58,7 @@ struct Options {
 
   // Serving
   Transport transport = Transport::kAuto;
+  Switch enable_uring = Switch::kOff;
   // Null: from the kernel's INIT and its compounds.
   const proto::Dialect* dialect = &proto::MainlineDialect();
   Offload offload = Offload::kAuto;

@@ -255,6 +255,7 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
   HostFacts facts{
       .can_register_backing =
           privileges.mount && (*transport)->kind() == io::DeviceKind::kFuse,
+      .is_device = (*transport)->kind() == io::DeviceKind::kFuse,
       .source_is_stacked = IsStacked(fs.magic),
   };
   Server server(options, facts, **nodes, **transport);

@@ -67,10 +67,12 @@ Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
         options.threads, [this] { OnThreadStart(); },
         [this](io::Packet packet) { Run(std::move(packet), Place::kPool); });
   }
-  transport.SetTick([this] { Tick(); });
+  transport.SetTick([this] { return Tick(); });
 }
 
-Server::~Server() = default;
+Server::~Server() {
+  if (rings_ != nullptr) rings_->Stop();
+}
 
 std::string Server::failure() const {
   absl::MutexLock lock(&mutex_);
@@ -155,7 +157,22 @@ void Server::Start(io::Packet packet) {
     reply(again->out);
     return;
   }
-  const Negotiated& negotiated = std::get<Negotiated>(answer);
+  Negotiated& negotiated = std::get<Negotiated>(answer);
+  if (negotiated.flags.Has(proto::init::kOverIoUring)) {
+    absl::Status made = MakeRings(negotiated.out.max_write);
+    if (!made.ok()) {
+      std::string why(made.message().data(), made.message().size());
+      if (options_.transport == Transport::kUring) {
+        fail(Errno(EPROTO), absl::StrCat("transport=uring: ", why), packet);
+        return;
+      }
+      Log(LogLevel::kWarning,
+          absl::StrCat("FUSE over io_uring is not to be had (", why,
+                       "): serving over /dev/fuse"));
+      negotiated.flags.Remove(proto::init::kOverIoUring);
+      negotiated.out.flags2 = negotiated.flags.high();
+    }
+  }
   ops_.policy() = MakePolicy(options_, negotiated);
   dialect_.store(negotiated.dialect);
   if (negotiated.dialect->has_compounds()) framing_ = negotiated.dialect;
@@ -164,6 +181,7 @@ void Server::Start(io::Packet packet) {
       negotiated.flags.Has(proto::init::kSetxattrExt) ? 16 : 8);
   state_.store(State::kServing);
   reply(negotiated.out);
+  if (rings_ != nullptr) rings_->Start();
   if (on_serving_) on_serving_();
   if (negotiated.dialect != &proto::MainlineDialect() ||
       !negotiated.evidence.empty()) {
@@ -172,6 +190,23 @@ void Server::Start(io::Packet packet) {
                      negotiated.evidence.empty() ? "" : ": ",
                      negotiated.evidence));
   }
+}
+
+absl::Status Server::MakeRings(size_t max_write) {
+  auto cpus = io::ReadCpus();
+  if (!cpus.ok()) return cpus.status();
+  auto rings = io::UringTransport::Create(
+      transport_.device(), *cpus,
+      {.payload_size = io::PayloadSize(max_write),
+       .max_lanes = options_.threads,
+       .report =
+           [](const std::string& what) {
+             Log(LogLevel::kWarning, absl::StrCat("io_uring: ", what));
+           }},
+      *this);
+  if (!rings.ok()) return rings.status();
+  rings_ = *std::move(rings);
+  return absl::OkStatus();
 }
 
 bool Server::GoesToPool(const proto::OpRow& row, NodeId node) const {
@@ -188,7 +223,12 @@ void Server::Interrupt(Unique target) {
   ops_.waiters().NoteEarlyInterrupt(target);
 }
 
-void Server::Tick() {
+io::Activity Server::Tick() {
+  io::Activity activity = io::Activity::kIdle;
+  // What INIT makes may be looked at once it serves.
+  if (state_.load() == State::kServing && rings_ != nullptr) {
+    activity = rings_->Tick();
+  }
   if (pool_ != nullptr) pool_->Tick();
   if (++ticks_ % kTrimTicks == 0) nodes_.Trim();
   int refusal = ops_.backings().last_refusal();
@@ -199,6 +239,7 @@ void Server::Tick() {
                      std::strerror(refusal),
                      "): their data goes through the server"));
   }
+  return activity;
 }
 
 void Server::Drain() {

@@ -22,7 +22,9 @@
 #include "daemon/options.h"
 #include "io/dev_transport.h"
 #include "io/offload.h"
+#include "io/slot.h"
 #include "io/transport.h"
+#include "io/uring_transport.h"
 
 namespace handlefs {
 
@@ -66,7 +68,9 @@ class Server final : public io::PacketHandler {
   bool GoesToPool(const proto::OpRow& row, NodeId node) const;
   bool IsOwnThread(uint32_t tid) const;
   void Interrupt(Unique target);
-  void Tick();
+  io::Activity Tick();
+  // Threads and rings of the queues, before INIT is answered. Why not.
+  absl::Status MakeRings(size_t max_write);
   // The trace; with raw messages (handlefs-trace) for log_level=debug.
   bool TracesRaw() const;
   void TraceRequest(const proto::RawRequest& raw) const;
@@ -79,6 +83,8 @@ class Server final : public io::PacketHandler {
   io::DevTransport& transport_;
   std::function<void()> on_serving_;
   OpenFiles files_;
+  // Outlives what holds requests: ops_ and pool_.
+  std::unique_ptr<io::UringTransport> rings_;
   Ops ops_;
   std::unique_ptr<io::OffloadPool> pool_;
   std::atomic<State> state_{State::kStarting};

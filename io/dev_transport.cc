@@ -186,7 +186,7 @@ void DevTransport::Watch(PacketHandler& handler) {
       }
       calm = 0;
     }
-    if (tick_) tick_();
+    if (tick_ && tick_() == Activity::kBusy) idle = 0;
   }
 }
 

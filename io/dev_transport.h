@@ -48,14 +48,16 @@ class DevTransport final : public Connection {
 
   // After INIT: 8 on a connection without SETXATTR_EXT, else 16.
   void SetSetxattrSize(size_t size) { setxattr_size_.store(size); }
-  // Called by the watchdog at every tick while requests come.
-  void SetTick(std::function<void()> tick) { tick_ = std::move(tick); }
+  // Called by the watchdog at every tick; it ticks less often while there is
+  // nothing to watch.
+  void SetTick(std::function<Activity()> tick) { tick_ = std::move(tick); }
 
   Status Notify(const proto::Notification& head, proto::Bytes data) override;
   Result<BackingId> OpenBacking(BorrowedFd fd) override;
   Status CloseBacking(BackingId id) override;
 
   DeviceKind kind() const { return kind_; }
+  BorrowedFd device() const { return device_; }
   // False if io_uring could not be set up and poll and read are used.
   bool uses_io_uring() const;
 
@@ -77,7 +79,7 @@ class DevTransport final : public Connection {
   const Config config_;
   SlotPool pool_;
   std::atomic<size_t> setxattr_size_{16};
-  std::function<void()> tick_;
+  std::function<Activity()> tick_;
   std::unique_ptr<Reader> first_;
   mutable absl::Mutex mutex_;
   std::vector<Extra> extras_ ABSL_GUARDED_BY(mutex_);

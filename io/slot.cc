@@ -21,6 +21,10 @@ constexpr size_t RoundUp(size_t n) { return (n + kPage - 1) / kPage * kPage; }
 
 }  // namespace
 
+size_t PayloadSize(size_t max_write) {
+  return std::max(max_write, kLeastData);
+}
+
 Slot::Slot(SlotPool* pool, size_t request_size, size_t payload_size)
     : pool_(pool) {
   // A page before each buffer holds the headers that stand before its data.
@@ -61,7 +65,7 @@ SlotPool::SlotPool(size_t max_write)
     : request_size_(
           std::max<size_t>({proto::kMinReadBuffer, kWriteHeaders + max_write,
                             kWriteHeaders + kLeastData})),
-      payload_size_(std::max(max_write, kLeastData)) {}
+      payload_size_(PayloadSize(max_write)) {}
 
 Slot* SlotPool::Take() {
   absl::MutexLock lock(&mutex_);

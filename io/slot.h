@@ -19,6 +19,10 @@ namespace handlefs::io {
 class DevPort;
 class SlotPool;
 
+// Of one request or reply that carries up to `max_write` bytes of data, or an
+// xattr of any size.
+size_t PayloadSize(size_t max_write);
+
 class Slot final : public Exchange {
  public:
   Slot(SlotPool* pool, size_t request_size, size_t payload_size);

@@ -39,6 +39,9 @@ enum class StopReason {
 };
 std::string_view Describe(StopReason reason);
 
+// Whether requests came, or are being worked on, since one looked last.
+enum class Activity { kIdle, kBusy };
+
 // Where the reply of a request goes when its buffers are no longer wanted.
 class ReplyPort {
  public:

@@ -152,6 +152,10 @@ inline constexpr unsigned long kIocBackingOpen = 0x4010e501;
 inline constexpr unsigned long kIocBackingClose = 0x4004e502;
 inline constexpr unsigned long kIocSyncInit = 0x0000e503;
 
+// Commands of FUSE-over-io_uring, in the SQE's cmd_op.
+inline constexpr uint32_t kUringRegister = 1;
+inline constexpr uint32_t kUringCommitAndFetch = 2;
+
 // The kernel refuses a read buffer smaller than max(8192, headers + max_write).
 inline constexpr uint32_t kMinReadBuffer = 8192;
 // A link target, an xattr value or list never exceeds these on Linux.

@@ -1,0 +1,104 @@
+#include "io/uring_entry.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "io/uring_lane.h"
+#include "proto/opcode.h"
+
+namespace handlefs::io {
+namespace {
+
+constexpr size_t kPage = 4096;
+// An entry that carried more gives its pages back when it carries little.
+constexpr size_t kMuch = 64 * 1024;
+
+constexpr size_t RoundUp(size_t n) { return (n + kPage - 1) / kPage * kPage; }
+
+// The reply is a struct that is written when the data is no longer needed.
+bool StaysInPlace(const proto::OpRow& row) {
+  return row.op == proto::Opcode::kWrite || row.op == proto::Opcode::kSetxattr;
+}
+
+}  // namespace
+
+UringEntry::UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size)
+    : lane_(lane), queue_(queue) {
+  size_t total = kPage + RoundUp(payload_size);
+  void* at = mmap(nullptr, total, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) throw std::bad_alloc();
+  memory_ = {static_cast<std::byte*>(at), total};
+  payload_ = memory_.subspan(kPage, payload_size);
+  buffers_ = {iovec{memory_.data(), sizeof(abi::UringReqHeader)},
+              iovec{payload_.data(), payload_.size()}};
+}
+
+UringEntry::~UringEntry() { munmap(memory_.data(), memory_.size()); }
+
+abi::UringReqHeader& UringEntry::headers() const {
+  return *reinterpret_cast<abi::UringReqHeader*>(memory_.data());
+}
+
+uint64_t UringEntry::commit_id() const {
+  return headers().ring_ent_in_out.commit_id;
+}
+
+abi::InHeader UringEntry::header() const {
+  abi::InHeader header;
+  std::memcpy(&header, headers().in_out, sizeof(header));
+  return header;
+}
+
+Result<proto::RawRequest> UringEntry::Read() {
+  interrupted_.store(false, std::memory_order_relaxed);
+  proto::RawRequest raw{.header = header(), .fixed = {}, .tail = {}};
+  const size_t payload = headers().ring_ent_in_out.payload_sz;
+  if (payload > payload_.size() ||
+      raw.header.len < sizeof(abi::InHeader) + payload) {
+    return Errno(EINVAL);
+  }
+  touched_ = std::max(touched_, payload);
+  // Only what is in neither of the two is the operation's own struct.
+  const size_t first = raw.header.len - sizeof(abi::InHeader) - payload;
+  if (first > sizeof(headers().op_in)) return Errno(EINVAL);
+  auto op_in = std::as_bytes(std::span(headers().op_in)).first(first);
+  const proto::OpRow* row = proto::FindRow(raw.header.opcode);
+  if (row == nullptr) return raw;
+  raw.fixed = op_in.first(std::min<size_t>(first, row->fixed_in));
+  proto::Bytes excess = op_in.subspan(raw.fixed.size());
+  raw.tail = payload_.first(payload);
+  if (excess.empty() && (payload == 0 || StaysInPlace(*row))) return raw;
+  // A compound's own header counts to its body.
+  aside_.resize(excess.size() + payload);
+  std::ranges::copy(excess, aside_.begin());
+  std::ranges::copy(raw.tail, aside_.begin() + excess.size());
+  raw.tail = aside_;
+  return raw;
+}
+
+void UringEntry::Finish(const abi::OutHeader& header) {
+  const size_t payload = header.len - sizeof(header);
+  std::memcpy(headers().in_out, &header, sizeof(header));
+  headers().ring_ent_in_out.payload_sz = static_cast<uint32_t>(payload);
+  if (touched_ > kMuch && payload <= kPage) {
+    auto idle = payload_.subspan(kPage);
+    madvise(idle.data(), idle.size(), MADV_DONTNEED);
+    touched_ = 0;
+  }
+  touched_ = std::max(touched_, payload);
+  lane_->Answered(this);
+}
+
+// Nothing that wants no reply comes over a ring; an entry goes back only with
+// one, though.
+void UringEntry::FinishSilently() {
+  Finish(proto::MakeOutHeader(Unique{header().unique}, 0));
+}
+
+LateReply UringEntry::Release(Unique unique) { return {this, unique}; }
+
+}  // namespace handlefs::io

@@ -1,0 +1,71 @@
+// One entry of FUSE-over-io_uring: buffers that the kernel puts a request in
+// and takes the reply from, and the Exchange for what is in them.
+//
+// The payload buffer serves for both directions. A handler may write its reply
+// while it still reads the request's names, so those are copied aside; the
+// data of WRITE and SETXATTR stays where it is, page-aligned, because their
+// replies are written only when the data was used.
+//
+// Belongs to one lane, whose thread alone touches it, but for Finish and what
+// leads there: those come from any thread.
+#ifndef HANDLEFS_IO_URING_ENTRY_H_
+#define HANDLEFS_IO_URING_ENTRY_H_
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "io/transport.h"
+
+namespace handlefs::io {
+
+class UringLane;
+struct UringQueue;
+
+class UringEntry final : public Exchange, public ReplyPort {
+ public:
+  // Who holds the buffers.
+  enum class Place : uint8_t { kKernel, kServer, kGone };
+
+  // `payload_size` is what the kernel was told: max_write or more.
+  UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size);
+  ~UringEntry() override;
+  UringEntry(const UringEntry&) = delete;
+  UringEntry& operator=(const UringEntry&) = delete;
+
+  // The headers and the payload, as REGISTER wants them.
+  const std::array<iovec, 2>& buffers() const { return buffers_; }
+  UringQueue& queue() const { return *queue_; }
+  uint64_t commit_id() const;
+
+  // What the kernel has put into the buffers. EINVAL: its sizes contradict each
+  // other; the header is there all the same.
+  Result<proto::RawRequest> Read();
+  abi::InHeader header() const;
+
+  // Exchange and ReplyPort.
+  void Finish(const abi::OutHeader& header) override;
+  void FinishSilently() override;
+  LateReply Release(Unique unique) override;
+  void SendHeader(const abi::OutHeader& header) override { Finish(header); }
+
+  Place place = Place::kServer;
+  bool registered = false;
+
+ private:
+  abi::UringReqHeader& headers() const;
+
+  UringLane* const lane_;
+  UringQueue* const queue_;
+  std::span<std::byte> memory_;
+  std::array<iovec, 2> buffers_{};
+  std::vector<std::byte> aside_;
+  size_t touched_ = 0;  // bytes of the payload since it was last given back
+};
+
+}  // namespace handlefs::io
+
+#endif  // HANDLEFS_IO_URING_ENTRY_H_

@@ -1,0 +1,305 @@
+#include "io/uring_lane.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "io/dev_port.h"
+#include "proto/flags.h"
+
+namespace handlefs::io {
+namespace {
+
+// Tags of completions that are not an entry's.
+constexpr uint64_t kWakeTag = 1;
+constexpr unsigned kRingEntries = 64;
+// Of one queue: more requests than these never wait elsewhere at once.
+constexpr size_t kMaxEntries = 1024;
+constexpr absl::Duration kRetry = absl::Microseconds(200);
+// Where the command stands in a 128-byte SQE.
+constexpr size_t kCommandOffset = 48;
+
+thread_local UringLane* this_lane = nullptr;
+
+bool IsOver(int error) { return error == ENOTCONN || error == ECONNABORTED; }
+
+}  // namespace
+
+UringLane::UringLane(Setup setup)
+    : setup_(std::move(setup)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  for (uint16_t id : setup_.queues) queues_.push_back({.id = id});
+  thread_ = std::thread([this] { Main(); });
+}
+
+void UringLane::Stop() {
+  if (!thread_.joinable()) return;
+  order_.store(Order::kStop);
+  uint64_t one = 1;
+  (void)!write(wake_.get(), &one, sizeof(one));
+  { absl::MutexLock lock(&mutex_); }  // wakes a lane that was never begun
+  thread_.join();
+}
+
+absl::Status UringLane::WaitUntilMade() {
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&made_));
+  return status_;
+}
+
+void UringLane::Begin() {
+  absl::MutexLock lock(&mutex_);
+  order_.store(Order::kServe);
+}
+
+void UringLane::Main() {
+  this_lane = this;
+  // First, so that what is allocated lies near the CPU. A CPU that may not be
+  // used (a cpuset) is served from where this thread may run.
+  if (setup_.cpu) {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET(static_cast<size_t>(*setup_.cpu), &cpus);
+    (void)pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+  }
+  absl::Status status = Make();
+  {
+    absl::MutexLock lock(&mutex_);
+    status_ = status;
+    made_ = true;
+    mutex_.Await(absl::Condition(
+        +[](UringLane* self) { return self->order_.load() != Order::kWait; },
+        this));
+  }
+  if (status.ok() && order_.load() == Order::kServe) {
+    setup_.handler->OnThreadStart();
+    Serve();
+  }
+  // Cancels what the kernel holds; nobody waits for it any more.
+  if (has_ring_) io_uring_queue_exit(&ring_);
+}
+
+absl::Status UringLane::OpenRing() {
+  int rc =
+      io_uring_queue_init(kRingEntries, &ring_,
+                          IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER |
+                              IORING_SETUP_DEFER_TASKRUN);
+  if (rc < 0) {
+    return absl::UnavailableError(
+        absl::StrCat("io_uring_setup: ", std::strerror(-rc)));
+  }
+  has_ring_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status UringLane::Make() {
+  if (!wake_) return absl::UnavailableError("no descriptor is left");
+  absl::Status status = OpenRing();
+  if (!status.ok()) return status;
+  for (UringQueue& queue : queues_) {
+    entries_.push_back(
+        std::make_unique<UringEntry>(this, &queue, setup_.payload_size));
+    ++queue.entries;
+  }
+  return absl::OkStatus();
+}
+
+io_uring_sqe* UringLane::Sqe() {
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  while (sqe == nullptr) {
+    io_uring_submit(&ring_);
+    sqe = io_uring_get_sqe(&ring_);
+  }
+  return sqe;
+}
+
+void UringLane::Prepare(UringEntry* entry, uint32_t command,
+                        uint64_t commit_id) {
+  io_uring_sqe* sqe = Sqe();
+  std::memset(sqe, 0, 2 * sizeof(*sqe));
+  sqe->opcode = IORING_OP_URING_CMD;
+  sqe->fd = setup_.device.get();
+  sqe->cmd_op = command;
+  if (command == proto::kUringRegister) {
+    sqe->addr = reinterpret_cast<uint64_t>(entry->buffers().data());
+    sqe->len = static_cast<uint32_t>(entry->buffers().size());
+  }
+  abi::UringCmdReq request{};
+  request.commit_id = commit_id;
+  request.qid = entry->queue().id;
+  std::memcpy(reinterpret_cast<std::byte*>(sqe) + kCommandOffset, &request,
+              sizeof(request));
+  io_uring_sqe_set_data(sqe, entry);
+  entry->place = UringEntry::Place::kKernel;
+  ++entry->queue().in_kernel;
+}
+
+void UringLane::Register(UringEntry* entry) {
+  Prepare(entry, proto::kUringRegister, 0);
+}
+
+void UringLane::Commit(UringEntry* entry) {
+  if (entry->place != UringEntry::Place::kServer) return;
+  entry->registered = true;
+  Prepare(entry, proto::kUringCommitAndFetch, entry->commit_id());
+}
+
+void UringLane::ArmWake() {
+  io_uring_sqe* sqe = Sqe();
+  std::memset(sqe, 0, 2 * sizeof(*sqe));
+  io_uring_prep_poll_add(sqe, wake_.get(), POLLIN);
+  io_uring_sqe_set_data64(sqe, kWakeTag);
+}
+
+void UringLane::Answered(UringEntry* entry) {
+  if (this_lane == this) {
+    Commit(entry);
+    return;
+  }
+  bool wake;
+  {
+    absl::MutexLock lock(&mutex_);
+    wake = returned_.empty();
+    returned_.push_back(entry);
+  }
+  uint64_t one = 1;
+  if (wake) (void)!write(wake_.get(), &one, sizeof(one));
+}
+
+void UringLane::CommitReturned() {
+  std::vector<UringEntry*> returned;
+  {
+    absl::MutexLock lock(&mutex_);
+    returned.swap(returned_);
+  }
+  for (UringEntry* entry : returned) Commit(entry);
+}
+
+void UringLane::Grow(UringQueue& queue) {
+  if (queue.entries >= kMaxEntries) return;
+  entries_.push_back(
+      std::make_unique<UringEntry>(this, &queue, setup_.payload_size));
+  ++queue.entries;
+  Register(entries_.back().get());
+}
+
+// What the kernel held on the old ring is cancelled with it. A reply that was
+// not submitted yet is still wanted; for the others the kernel says ENOENT.
+absl::Status UringLane::Reopen() {
+  io_uring_queue_exit(&ring_);
+  has_ring_ = false;
+  absl::Status status = OpenRing();
+  if (!status.ok()) return status;
+  std::vector<UringEntry*> held;
+  for (auto& entry : entries_) {
+    if (entry->place == UringEntry::Place::kKernel) held.push_back(entry.get());
+  }
+  for (UringQueue& queue : queues_) queue.in_kernel = 0;
+  for (UringEntry* entry : held) {
+    entry->place = UringEntry::Place::kServer;
+    if (entry->registered) {
+      Commit(entry);
+    } else {
+      Register(entry);
+    }
+  }
+  for (UringQueue& queue : queues_) Grow(queue);
+  ArmWake();
+  return absl::OkStatus();
+}
+
+void UringLane::Serve() {
+  for (auto& entry : entries_) Register(entry.get());
+  ArmWake();
+  while (order_.load(std::memory_order_relaxed) != Order::kStop) {
+    int rc = io_uring_submit_and_wait(&ring_, 1);
+    if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY) {
+      absl::Status again = Reopen();
+      setup_.report(absl::StrCat("io_uring_enter: ", std::strerror(-rc),
+                                 again.ok() ? "; another ring was made" : ""));
+      if (!again.ok()) return;
+      continue;
+    }
+    Reap();
+    if (retry_.empty()) continue;
+    // INIT's answer is on its way.
+    absl::SleepFor(kRetry);
+    for (UringEntry* entry : std::exchange(retry_, {})) Register(entry);
+  }
+}
+
+void UringLane::Reap() {
+  io_uring_cqe* cqe;
+  while (io_uring_peek_cqe(&ring_, &cqe) == 0) {
+    uint64_t tag = io_uring_cqe_get_data64(cqe);
+    int result = cqe->res;
+    io_uring_cqe_seen(&ring_, cqe);
+    if (tag == kWakeTag) {
+      uint64_t count;
+      (void)!read(wake_.get(), &count, sizeof(count));
+      CommitReturned();
+      ArmWake();
+    } else {
+      OnEntry(reinterpret_cast<UringEntry*>(tag), result);
+    }
+  }
+}
+
+void UringLane::OnEntry(UringEntry* entry, int result) {
+  UringQueue& queue = entry->queue();
+  --queue.in_kernel;
+  entry->place = UringEntry::Place::kServer;
+  if (result == 0) {
+    Work(entry);
+    return;
+  }
+  if (result == -EAGAIN && !entry->registered) {
+    retry_.push_back(entry);
+    return;
+  }
+  entry->place = UringEntry::Place::kGone;
+  --queue.entries;
+  if (IsOver(-result)) return;
+  if (!entry->registered) {
+    OnRegisterFailed(entry, -result);
+    return;
+  }
+  // Nobody waits any more, or the kernel took the reply for a wrong one; the
+  // request has ended, and the entry with it.
+  DevPort::CountRefused(-result);
+  if (queue.in_kernel == 0) Grow(queue);
+}
+
+void UringLane::OnRegisterFailed(UringEntry* entry, int error) {
+  // Before all queues are ready the kernel gives io_uring up on the first
+  // failure and goes on over /dev/fuse; later it goes on with what there is.
+  if (std::exchange(reported_, true)) return;
+  setup_.report(absl::StrCat("registering an entry of queue ",
+                             entry->queue().id, ": ", std::strerror(error)));
+}
+
+void UringLane::Work(UringEntry* entry) {
+  entry->registered = true;
+  auto raw = entry->Read();
+  if (!raw.ok()) {
+    abi::InHeader header = entry->header();
+    setup_.handler->OnMalformed(header.len);
+    entry->Finish(proto::MakeErrorHeader(Unique{header.unique}, raw.error()));
+    return;
+  }
+  pulse_.fetch_add(1, std::memory_order_relaxed);
+  setup_.handler->OnPacket(
+      Packet{.raw = *raw, .token = Token(entry, Unique{raw->header.unique})});
+  pulse_.fetch_add(1, std::memory_order_relaxed);
+  if (UringQueue& queue = entry->queue(); queue.in_kernel == 0) Grow(queue);
+}
+
+}  // namespace handlefs::io

@@ -1,0 +1,113 @@
+// One thread of the `uring` transport with its ring, which serves one queue of
+// the kernel (a CPU), or those of all CPUs that are offline.
+//
+// COMMIT_AND_FETCH is reply and next request in one system call. It must come
+// from the ring that the entry was registered on (from another one, the kernel
+// moves the entry there for good), so what other threads finish is handed back
+// to the lane's own thread. A request that is away (offloaded, or a lock that
+// waits) holds its entry; when the last one would be away the lane registers
+// another, so that the queue never runs dry.
+#ifndef HANDLEFS_IO_URING_LANE_H_
+#define HANDLEFS_IO_URING_LANE_H_
+
+#include <liburing.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "io/base/fd.h"
+#include "io/uring_entry.h"
+
+namespace handlefs::io {
+
+// A queue as one lane sees it.
+struct UringQueue {
+  uint16_t id = 0;
+  size_t entries = 0;    // that are not gone
+  size_t in_kernel = 0;  // of them, those that wait for a request
+};
+
+class UringLane {
+ public:
+  struct Setup {
+    BorrowedFd device;
+    std::vector<uint16_t> queues;
+    std::optional<int> cpu;  // where the thread stays; unset: anywhere
+    size_t payload_size = 0;
+    PacketHandler* handler = nullptr;
+    // Called by the lane's thread if a queue cannot be registered (once), or
+    // its ring breaks.
+    std::function<void(std::string)> report;
+  };
+  // Starts the thread, which makes the ring and the first entry of each queue
+  // on its own CPU. Nothing is registered yet.
+  explicit UringLane(Setup setup);
+  ~UringLane() { Stop(); }
+  UringLane(const UringLane&) = delete;
+  UringLane& operator=(const UringLane&) = delete;
+
+  // Waits until the ring is made; says which step failed.
+  absl::Status WaitUntilMade();
+  // Registers the entries and serves. Once INIT was answered, or just before:
+  // the kernel says EAGAIN until then.
+  void Begin();
+
+  // Returns when the request being worked on is answered. What is answered
+  // later goes nowhere.
+  void Stop();
+
+  // Odd while a request is worked on; changes with each request.
+  uint64_t pulse() const { return pulse_.load(std::memory_order_relaxed); }
+
+  // Of UringEntry: it holds a reply. Any thread.
+  void Answered(UringEntry* entry);
+
+ private:
+  enum class Order : uint8_t { kWait, kServe, kStop };
+
+  void Main();
+  absl::Status Make();
+  absl::Status OpenRing();
+  absl::Status Reopen();
+  void Serve();
+  void Reap();
+  void OnEntry(UringEntry* entry, int result);
+  void OnRegisterFailed(UringEntry* entry, int error);
+  void Work(UringEntry* entry);
+  void Grow(UringQueue& queue);
+  void CommitReturned();
+  void Register(UringEntry* entry);
+  void Commit(UringEntry* entry);
+  void ArmWake();
+  io_uring_sqe* Sqe();
+  void Prepare(UringEntry* entry, uint32_t command, uint64_t commit_id);
+
+  const Setup setup_;
+  UniqueFd wake_;
+  io_uring ring_{};
+  bool has_ring_ = false;
+  std::vector<UringQueue> queues_;  // not resized: entries point into it
+  std::vector<std::unique_ptr<UringEntry>> entries_;
+  std::vector<UringEntry*> retry_;  // REGISTER said EAGAIN
+  bool reported_ = false;
+  std::atomic<uint64_t> pulse_{0};
+  std::atomic<Order> order_{Order::kWait};
+  absl::Mutex mutex_;
+  bool made_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  std::vector<UringEntry*> returned_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace handlefs::io
+
+#endif  // HANDLEFS_IO_URING_LANE_H_

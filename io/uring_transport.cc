@@ -1,0 +1,143 @@
+#include "io/uring_transport.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace handlefs::io {
+namespace {
+
+std::vector<bool> ReadCpuList(const char* path) {
+  UniqueFd fd(open(path, O_RDONLY | O_CLOEXEC));
+  if (!fd) return {};
+  std::array<char, 4096> text;
+  ssize_t n = read(fd.get(), text.data(), text.size());
+  if (n <= 0) return {};
+  return ParseCpuList({text.data(), static_cast<size_t>(n)});
+}
+
+}  // namespace
+
+std::vector<bool> ParseCpuList(std::string_view text) {
+  while (text.ends_with('\n')) text.remove_suffix(1);
+  constexpr size_t kMost = 1 << 16;
+  std::vector<bool> cpus;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  auto number = [&](size_t& value) {
+    auto [next, error] = std::from_chars(at, end, value);
+    at = next;
+    return error == std::errc() && value < kMost;
+  };
+  while (at != end) {
+    size_t first = 0;
+    if (!number(first)) return {};
+    size_t last = first;
+    if (at != end && *at == '-') {
+      ++at;
+      if (!number(last) || last < first) return {};
+    }
+    if (cpus.size() <= last) cpus.resize(last + 1);
+    std::fill(cpus.begin() + static_cast<ptrdiff_t>(first),
+              cpus.begin() + static_cast<ptrdiff_t>(last + 1), true);
+    if (at == end) break;
+    if (*at != ',' || ++at == end) return {};
+  }
+  return cpus;
+}
+
+absl::StatusOr<Cpus> ReadCpus() {
+  std::vector<bool> possible = ReadCpuList("/sys/devices/system/cpu/possible");
+  Cpus cpus{.possible = static_cast<size_t>(
+                std::count(possible.begin(), possible.end(), true)),
+            .online = ReadCpuList("/sys/devices/system/cpu/online")};
+  if (cpus.possible == 0 || cpus.online.empty()) {
+    return absl::UnavailableError(
+        "/sys/devices/system/cpu does not tell how many CPUs there are");
+  }
+  return cpus;
+}
+
+UringTransport::UringTransport(BorrowedFd device, const Config& config,
+                               PacketHandler& handler)
+    : device_(device), config_(config), handler_(handler) {}
+
+UringTransport::~UringTransport() = default;
+
+std::unique_ptr<UringLane> UringTransport::MakeLane(const Group& group) {
+  return std::make_unique<UringLane>(
+      UringLane::Setup{.device = device_,
+                       .queues = group.queues,
+                       .cpu = group.cpu,
+                       .payload_size = config_.payload_size,
+                       .handler = &handler_,
+                       .report = config_.report});
+}
+
+absl::StatusOr<std::unique_ptr<UringTransport>> UringTransport::Create(
+    BorrowedFd device, const Cpus& cpus, const Config& config,
+    PacketHandler& handler) {
+  std::unique_ptr<UringTransport> transport(
+      new UringTransport(device, config, handler));
+  transport->queues_ = cpus.possible;
+  Group offline;
+  // Where the numbers of CPUs have gaps, the kernel's queues have none: it
+  // sends what comes from beyond the last one to queue 0.
+  for (size_t id = 0; id < cpus.possible; ++id) {
+    auto queue = static_cast<uint16_t>(id);
+    if (id < cpus.online.size() && cpus.online[id]) {
+      transport->groups_.push_back({.queues = {queue},
+                                    .cpu = static_cast<int>(id),
+                                    .lanes = {},
+                                    .pulses = {}});
+    } else {
+      offline.queues.push_back(queue);
+    }
+  }
+  if (!offline.queues.empty()) transport->groups_.push_back(std::move(offline));
+  for (Group& group : transport->groups_) {
+    group.lanes.push_back(transport->MakeLane(group));
+    group.pulses.push_back(0);
+  }
+  for (Group& group : transport->groups_) {
+    absl::Status status = group.lanes[0]->WaitUntilMade();
+    if (!status.ok()) return status;
+  }
+  return transport;
+}
+
+void UringTransport::Start() {
+  for (Group& group : groups_) group.lanes[0]->Begin();
+}
+
+void UringTransport::Stop() {
+  for (Group& group : groups_) {
+    for (auto& lane : group.lanes) lane->Stop();
+  }
+}
+
+Activity UringTransport::Tick() {
+  Activity activity = Activity::kIdle;
+  for (Group& group : groups_) {
+    size_t stuck = 0;
+    for (size_t i = 0; i < group.lanes.size(); ++i) {
+      uint64_t pulse = group.lanes[i]->pulse();
+      bool working = (pulse & 1) != 0;
+      if (working || pulse != group.pulses[i]) activity = Activity::kBusy;
+      stuck += working && pulse == group.pulses[i];
+      group.pulses[i] = pulse;
+    }
+    if (stuck < group.lanes.size() || stuck >= config_.max_lanes) continue;
+    auto lane = MakeLane(group);
+    if (!lane->WaitUntilMade().ok()) continue;
+    lane->Begin();
+    group.lanes.push_back(std::move(lane));
+    group.pulses.push_back(0);
+  }
+  return activity;
+}
+
+}  // namespace handlefs::io

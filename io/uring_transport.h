@@ -1,0 +1,83 @@
+// The `uring` transport: FUSE-over-io_uring, a queue for each CPU that the
+// kernel knows. It stands beside a DevTransport, which brings INIT, and then
+// FORGET, INTERRUPT and the end of the connection.
+//
+// A CPU that is online has a lane of its own, pinned there: the kernel gives a
+// request to the queue of the CPU that asks, and a hand-over on the same CPU
+// costs a tenth of one to another. CPUs that are offline share one lane, for
+// the kernel waits until every queue is registered. A lane that sits in one
+// request for a tick gets another beside it, as a reader of the device would.
+//
+//   Create   threads, rings and buffers, before INIT is answered
+//   Start    registers; the kernel says EAGAIN until the answer has arrived,
+//            and gives every request to the device if a queue is refused
+#ifndef HANDLEFS_IO_URING_TRANSPORT_H_
+#define HANDLEFS_IO_URING_TRANSPORT_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "io/base/fd.h"
+#include "io/uring_lane.h"
+
+namespace handlefs::io {
+
+// CPUs as the kernel counts them: its queues are as many as may ever be there.
+struct Cpus {
+  size_t possible = 0;
+  std::vector<bool> online;  // by number
+};
+// UNAVAILABLE: /sys does not tell.
+absl::StatusOr<Cpus> ReadCpus();
+// "0-3,8" as in /sys; nothing if it cannot be read.
+std::vector<bool> ParseCpuList(std::string_view text);
+
+class UringTransport {
+ public:
+  struct Config {
+    size_t payload_size = 1 << 20;  // at least what INIT says of max_write
+    unsigned max_lanes = 8;         // of one CPU
+    // Any thread: a queue that cannot be served as it should; one line.
+    std::function<void(std::string)> report;
+  };
+  // UNAVAILABLE: says which step failed. `handler` outlives the transport.
+  static absl::StatusOr<std::unique_ptr<UringTransport>> Create(
+      BorrowedFd device, const Cpus& cpus, const Config& config,
+      PacketHandler& handler);
+  ~UringTransport();
+
+  void Start();
+  // Ends all lanes, which then call the handler no more. Tokens may still be
+  // used until the destructor, but nobody gets the answer.
+  void Stop();
+  // The watchdog's look at the lanes, each 10 ms while there are requests.
+  Activity Tick();
+  size_t queues() const { return queues_; }
+
+ private:
+  struct Group {
+    std::vector<uint16_t> queues;
+    std::optional<int> cpu;
+    std::vector<std::unique_ptr<UringLane>> lanes;
+    std::vector<uint64_t> pulses;  // at the last tick
+  };
+  UringTransport(BorrowedFd device, const Config& config,
+                 PacketHandler& handler);
+  std::unique_ptr<UringLane> MakeLane(const Group& group);
+
+  const BorrowedFd device_;
+  const Config config_;
+  PacketHandler& handler_;
+  size_t queues_ = 0;
+  std::vector<Group> groups_;  // the watchdog's after Start
+};
+
+}  // namespace handlefs::io
+
+#endif  // HANDLEFS_IO_URING_TRANSPORT_H_
