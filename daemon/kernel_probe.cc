@@ -9,7 +9,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "io/base/fd.h"
@@ -48,60 +47,55 @@ std::string Features(const abi::InitIn& in) {
   return out;
 }
 
-// A file system that is attached nowhere still sends its INIT.
-std::optional<abi::InitIn> AskKernel(int* error) {
-  auto fail = [error]() -> std::optional<abi::InitIn> {
-    *error = errno;
-    return std::nullopt;
-  };
+}  // namespace
+
+Result<abi::InitIn> AskKernel() {
   UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK));
-  if (!device) return fail();
+  if (!device) return LastErrno();
   UniqueFd context(fsopen("fuse", FSOPEN_CLOEXEC));
-  if (!context) return fail();
+  if (!context) return LastErrno();
   std::string fd = absl::StrCat(device.get());
   for (auto [key, value] :
        {std::pair{"source", "probe"}, std::pair{"fd", fd.c_str()},
         std::pair{"rootmode", "40000"}, std::pair{"user_id", "0"},
         std::pair{"group_id", "0"}}) {
     if (fsconfig(context.get(), FSCONFIG_SET_STRING, key, value, 0) != 0) {
-      return fail();
+      return LastErrno();
     }
   }
   if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
-    return fail();
+    return LastErrno();
   }
   pollfd wait{device.get(), POLLIN, 0};
   poll(&wait, 1, 1000);
   std::array<std::byte, proto::kMinReadBuffer> buffer;
   ssize_t n = read(device.get(), buffer.data(), buffer.size());
-  if (n < 0) return fail();
+  if (n < 0) return LastErrno();
   auto raw = proto::Split(std::span(buffer).first(static_cast<size_t>(n)), 16);
   if (!raw.ok()) {
-    errno = EPROTO;
-    return fail();
+    return Errno(EPROTO);
   }
   auto init = proto::Decode<proto::Opcode::kInit>(*raw);
   if (!init.ok()) {
-    errno = EPROTO;
-    return fail();
+    return Errno(EPROTO);
   }
   return init->in;
 }
-
-}  // namespace
 
 std::string DescribeKernel() {
   utsname name{};
   uname(&name);
   std::string out =
       absl::StrCat("kernel ", name.sysname, " ", name.release, "\n");
-  int error = 0;
-  if (auto in = AskKernel(&error)) {
+  auto in = AskKernel();
+  if (in.ok()) {
     absl::StrAppend(&out, Features(*in));
-  } else if (error == EPERM) {
+  } else if (in.error() == Errno(EPERM)) {
     absl::StrAppend(&out, "what its FUSE offers is told to root alone\n");
   } else {
-    absl::StrAppend(&out, "FUSE cannot be asked: ", std::strerror(error), "\n");
+    absl::StrAppend(&out,
+                    "FUSE cannot be asked: ", std::strerror(in.error().value()),
+                    "\n");
   }
   return out;
 }

@@ -5,7 +5,14 @@
 
 #include <string>
 
+#include "proto/abi.h"
+#include "proto/base/errno.h"
+
 namespace handlefs {
+
+// The INIT that the running kernel sends, from a file system that is attached
+// nowhere. EPERM without root.
+Result<abi::InitIn> AskKernel();
 
 // Several lines for --version. Mounts nothing anywhere; without the right to
 // ask it says so.

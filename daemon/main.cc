@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/check.h"
 #include "daemon/exit_code.h"
 #include "daemon/kernel_probe.h"
 #include "daemon/log.h"
@@ -98,6 +99,11 @@ int Main(std::span<const char* const> args) {
       std::printf("handlefs %s\n%s", HANDLEFS_VERSION,
                   DescribeKernel().c_str());
       return ToInt(ExitCode::kOk);
+    case Mode::kCheck: {
+      CheckReport report = Check(*options);
+      std::fputs(ToText(report).c_str(), stdout);
+      return ToInt(report.code);
+    }
     case Mode::kServe:
       break;
   }

@@ -251,6 +251,11 @@ constexpr Row kMessageRows[] = {
        o.mode = Mode::kHelp;
        return absl::OkStatus();
      }},
+    {"check", "", "print what would be used for SOURCE, and why; mount nothing",
+     [](Options& o, std::string_view) {
+       o.mode = Mode::kCheck;
+       return absl::OkStatus();
+     }},
     {"version", "", "-V: version, and what this kernel offers",
      [](Options& o, std::string_view) {
        o.mode = Mode::kVersion;
@@ -472,7 +477,13 @@ absl::StatusOr<Options> ParseOptions(std::span<const char* const> args) {
     }
     if (!status.ok()) return status;
   }
-  if (options.mode != Mode::kServe) return options;
+  if (options.mode == Mode::kHelp || options.mode == Mode::kVersion) {
+    return options;
+  }
+  if (options.mode == Mode::kCheck && operands.size() == 1) {
+    options.source = Str(operands[0]);
+    return options;
+  }
   if (operands.size() != 2) {
     return Bad(operands.size() < 2
                    ? "SOURCE and MOUNTPOINT are needed; handlefs --help"

@@ -26,7 +26,7 @@ enum class Passthrough { kAuto, kOn, kOff };
 enum class Transport { kAuto, kDev, kUring };
 enum class Offload { kAuto, kAlways, kNever };
 enum class Switch { kOff, kOn };
-enum class Mode { kServe, kHelp, kVersion };
+enum class Mode { kServe, kHelp, kVersion, kCheck };
 
 struct Options {
   Mode mode = Mode::kServe;

@@ -1,7 +1,6 @@
 #include "daemon/serve.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -22,6 +21,7 @@
 #include "daemon/log.h"
 #include "daemon/mount.h"
 #include "daemon/server.h"
+#include "daemon/uring_parameter.h"
 #include "handles/nodes.h"
 #include "handles/source.h"
 #include "io/dev_transport.h"
@@ -118,11 +118,6 @@ class SignalWatch {
   UniqueFd end_;
   std::thread thread_;
 };
-
-bool IsStacked(uint64_t magic) {
-  return magic == OVERLAYFS_SUPER_MAGIC || magic == FUSE_SUPER_MAGIC ||
-         magic == ECRYPTFS_SUPER_MAGIC;
-}
 
 std::string Summary(const Options& options, const Nodes& nodes) {
   const HostFs& fs = nodes.file_systems().main();
@@ -228,6 +223,20 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
                                 (*nodes)->file_systems().why_not_handles())});
   }
 
+  // Before the mount: its INIT tells whether it is on.
+  if (options.enable_uring == Switch::kOn) {
+    if (Status on = TurnUringOn(); !on.ok()) {
+      return Report({ExitCode::kFuse,
+                     absl::StrCat("enable_uring=on: cannot turn FUSE over "
+                                  "io_uring on: ",
+                                  on.error() == Errno(ENOENT)
+                                      ? "this kernel has none (Linux 6.14, "
+                                        "CONFIG_FUSE_IO_URING)"
+                                      : std::strerror(on.error().value()),
+                                  "; leave the option out")});
+    }
+  }
+
   Mounted mounted;
   if (given >= 0) {
     mounted.device = UniqueFd(fcntl(given, F_DUPFD_CLOEXEC, 3));
@@ -256,13 +265,18 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
       .can_register_backing =
           privileges.mount && (*transport)->kind() == io::DeviceKind::kFuse,
       .is_device = (*transport)->kind() == io::DeviceKind::kFuse,
-      .source_is_stacked = IsStacked(fs.magic),
+      .source_is_stacked = fs.is_stacked,
   };
   Server server(options, facts, **nodes, **transport);
   server.OnServing([&] {
     // First, so that what follows goes where the daemon's messages go.
     ready();
-    Log(LogLevel::kInfo, Summary(options, **nodes));
+    Log(LogLevel::kInfo,
+        absl::StrCat(Summary(options, **nodes), ", ", server.Transport()));
+    if (facts.is_device && options.transport == Transport::kAuto &&
+        ReadUringParameter() == UringParameter::kOff) {
+      Log(LogLevel::kInfo, std::string(kUringIsOff));
+    }
     if (!(*transport)->uses_io_uring()) {
       Log(LogLevel::kWarning,
           "io_uring is not to be had (kernel.io_uring_disabled, or a seccomp "

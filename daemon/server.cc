@@ -79,6 +79,15 @@ std::string Server::failure() const {
   return failure_;
 }
 
+std::string Server::Transport() const {
+  if (rings_ == nullptr) {
+    return transport_.kind() == io::DeviceKind::kFuse ? "over /dev/fuse"
+                                                      : "over a socket";
+  }
+  return absl::StrCat("over io_uring (", rings_->queues(), " queues of ",
+                      rings_->payload_size() >> 10, " KiB)");
+}
+
 void Server::OnThreadStart() {
   ThreadStart();
   size_t i = own_count_.fetch_add(1);

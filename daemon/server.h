@@ -40,6 +40,8 @@ class Server final : public io::PacketHandler {
   void OnServing(std::function<void()> callback) {
     on_serving_ = std::move(callback);
   }
+  // How requests come, for people; once it serves.
+  std::string Transport() const;
   State state() const { return state_.load(); }
   // Why the state is kFailed; one line.
   std::string failure() const;

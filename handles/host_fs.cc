@@ -82,6 +82,9 @@ Result<std::unique_ptr<HostFs>> HostFsSet::Inspect(UniqueFd mount,
       static_cast<uint32_t>(SipHash(HashKey{}, std::as_bytes(std::span(id))));
   fs->is_remote = IsRemote(fs->magic);
   fs->is_memory = fs->magic == TMPFS_MAGIC || fs->magic == RAMFS_MAGIC;
+  fs->is_stacked = fs->magic == OVERLAYFS_SUPER_MAGIC ||
+                   fs->magic == FUSE_SUPER_MAGIC ||
+                   fs->magic == ECRYPTFS_SUPER_MAGIC;
   auto at = NameToHandle(mount, "");
   if (at.ok()) fs->mount_id = at->mount_id;
   if (identity == Identity::kFd) {

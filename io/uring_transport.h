@@ -59,6 +59,7 @@ class UringTransport {
   // The watchdog's look at the lanes, each 10 ms while there are requests.
   Activity Tick();
   size_t queues() const { return queues_; }
+  size_t payload_size() const { return config_.payload_size; }
 
  private:
   struct Group {
