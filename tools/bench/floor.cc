@@ -1,0 +1,157 @@
+#include "floor.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "io/dev_transport.h"
+#include "proto/flags.h"
+#include "proto/opcode.h"
+#include "proto/reply.h"
+#include "text.h"
+
+namespace handlefs::bench {
+namespace {
+
+using proto::Opcode;
+
+constexpr uint64_t kFileNode = 2;
+constexpr uint64_t kForever = 0xffffffff;
+constexpr uint32_t kMaxWrite = 128 << 10;
+
+abi::Attr AttrOf(NodeId node) {
+  abi::Attr attr{};
+  attr.ino = Raw(node);
+  attr.mode = node == kRootNode ? S_IFDIR | 0755 : S_IFREG | 0644;
+  attr.nlink = 1;
+  attr.blksize = 4096;
+  return attr;
+}
+
+template <typename T>
+void Put(io::Packet& packet, const T& value) {
+  proto::ReplyBuffer out(packet.token.payload());
+  out.Put(value);
+  packet.token.Reply(out.size());
+}
+
+bool Always() { return true; }
+
+int ServeDev(UniqueFd device) {
+  auto transport = io::DevTransport::Create(std::move(device), {});
+  if (!transport.ok()) {
+    std::fputs("floor: cannot use the device\n", stderr);
+    return 1;
+  }
+  FloorHandler handler;
+  (void)(*transport)->Run(handler);
+  return 0;
+}
+
+constexpr FloorKind kKinds[] = {
+    {.transport = "dev", .available = Always, .serve = ServeDev},
+};
+
+}  // namespace
+
+void FloorHandler::AnswerInit(io::Packet& packet) {
+  abi::InitIn in{};
+  std::memcpy(&in, packet.raw.fixed.data(),
+              std::min(sizeof(in), packet.raw.fixed.size()));
+  proto::InitFlags offered = proto::InitFlags::FromWire(in.flags, in.flags2);
+  proto::InitFlags flags;
+  for (int bit = 0; bit < 64; ++bit) {
+    auto b = static_cast<proto::init::Bit>(bit);
+    bool wanted = b == proto::init::kMaxPages || b == proto::init::kInitExt ||
+                  b == proto::init::kBigWrites || (init_bits_ >> bit & 1) != 0;
+    if (wanted && offered.Has(b)) flags.Add(b);
+  }
+  abi::InitOut out{};
+  out.major = proto::kMajor;
+  out.minor = std::min(in.minor, proto::kMinor);
+  out.max_readahead = in.max_readahead;
+  out.max_background = 64;
+  out.congestion_threshold = 48;
+  out.max_write = kMaxWrite;
+  out.max_pages = kMaxWrite / 4096;
+  out.time_gran = 1;
+  out.flags = flags.low();
+  out.flags2 = flags.high();
+  Put(packet, out);
+}
+
+void FloorHandler::OnPacket(io::Packet packet) {
+  const abi::InHeader& header = packet.raw.header;
+  const proto::OpRow* row = proto::FindRow(header.opcode);
+  if (row != nullptr && row->reply == proto::ReplyKind::kNever) {
+    packet.token.NoReply();
+    return;
+  }
+  // Not the opcode table's rows: the point is that nothing happens here.
+  switch (static_cast<Opcode>(header.opcode)) {
+    case Opcode::kGetxattr:
+      packet.token.ReplyError(Errno(ENODATA));
+      return;
+    case Opcode::kGetattr:
+      Put(packet, abi::AttrOut{.attr_valid = kForever,
+                               .attr_valid_nsec = 0,
+                               .dummy = 0,
+                               .attr = AttrOf(NodeId{header.nodeid})});
+      return;
+    case Opcode::kLookup: {
+      abi::EntryOut entry{};
+      entry.nodeid = kFileNode;
+      entry.entry_valid = entry.attr_valid = kForever;
+      entry.attr = AttrOf(NodeId{kFileNode});
+      Put(packet, entry);
+      return;
+    }
+    case Opcode::kOpen:
+    case Opcode::kOpendir:
+      Put(packet, abi::OpenOut{});
+      return;
+    case Opcode::kRelease:
+    case Opcode::kReleasedir:
+    case Opcode::kDestroy:
+      packet.token.Reply(0);
+      return;
+    case Opcode::kInit:
+      AnswerInit(packet);
+      return;
+    default:
+      packet.token.ReplyError(Errno(ENOSYS));
+  }
+}
+
+std::span<const FloorKind> Floors() { return kKinds; }
+
+const FloorKind* FindFloor(const std::string& transport) {
+  for (const FloorKind& kind : kKinds) {
+    if (transport == kind.transport) return &kind;
+  }
+  return nullptr;
+}
+
+int RunFloor(const FloorKind& kind, const std::string& mount_point) {
+  UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  if (!device) {
+    std::perror("floor: cannot open /dev/fuse");
+    return 1;
+  }
+  std::string data = Format(
+      "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", device.get());
+  if (mount("floor", mount_point.c_str(), "fuse.floor", MS_NOSUID | MS_NODEV,
+            data.c_str()) != 0) {
+    std::perror("floor: the kernel refuses the mount");
+    return 1;
+  }
+  return kind.serve(std::move(device));
+}
+
+}  // namespace handlefs::bench
