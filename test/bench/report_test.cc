@@ -62,9 +62,10 @@ TEST_CASE("Server CPU has no column for native") {
 TEST_CASE("Memory is shown for those who have it") {
   Results results = MakeResults();
   CHECK(Section(RenderReport(results), "Memory").empty());
+  CHECK(Section(RenderReport(results), "Kernel memory").empty());
   results.cells[2].samples[0].extra["rss"] = 40;
   std::string section = Section(RenderReport(results), "Memory");
-  Has(section, "| RSS        | fast   |");
+  Has(section, "| RSS        | fast     |");
   Has(section, "| getxattr-1 | **40.0** |");
 }
 

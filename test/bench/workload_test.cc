@@ -90,8 +90,8 @@ TEST_CASE("A loop ends at its number of calls, or at its time") {
 }
 
 TEST_CASE("Time per operation in the unit of the workload") {
-  CHECK(InUnit({.unit = "us/op"}, 1500) == 1.5);
-  CHECK(InUnit({.unit = "ms"}, 1500000) == 1.5);
+  CHECK(InUnit({"a", "b", "us/op", "c", 1}, 1500) == 1.5);
+  CHECK(InUnit({"a", "b", "ms", "c", 1}, 1500000) == 1.5);
 }
 
 // The floor over a socket that stands in for the device.

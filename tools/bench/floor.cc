@@ -5,12 +5,15 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 
 #include "io/dev_transport.h"
+#include "io/uring_transport.h"
+#include "process.h"
 #include "proto/flags.h"
 #include "proto/opcode.h"
 #include "proto/reply.h"
@@ -54,8 +57,52 @@ int ServeDev(UniqueFd device) {
   return 0;
 }
 
+bool UringIsOn() {
+  return ReadFile("/sys/module/fuse/parameters/enable_uring").starts_with("Y");
+}
+
+int ServeUring(UniqueFd device) {
+  auto transport = io::DevTransport::Create(std::move(device), {});
+  auto cpus = io::ReadCpus();
+  if (!transport.ok() || !cpus.ok()) {
+    std::fputs("floor: cannot use the device, or /sys tells no CPUs\n", stderr);
+    return 1;
+  }
+  std::unique_ptr<io::UringTransport> rings;
+  std::atomic<bool> serving{false};
+  FloorHandler* self = nullptr;
+  FloorHandler handler(FloorHandler::Extension{
+      .bit = proto::init::kOverIoUring,
+      .prepare =
+          [&] {
+            auto made = io::UringTransport::Create(
+                (*transport)->device(), *cpus,
+                {.payload_size = io::PayloadSize(kMaxWrite),
+                 .report =
+                     [](const std::string& what) {
+                       std::fprintf(stderr, "floor: %s\n", what.c_str());
+                     }},
+                *self);
+            if (made.ok()) rings = *std::move(made);
+            return made.ok();
+          },
+      .start =
+          [&] {
+            rings->Start();
+            serving.store(true);
+          }});
+  self = &handler;
+  (*transport)->SetTick([&] {
+    return serving.load() ? rings->Tick() : io::Activity::kIdle;
+  });
+  (void)(*transport)->Run(handler);
+  if (rings != nullptr) rings->Stop();
+  return 0;
+}
+
 constexpr FloorKind kKinds[] = {
     {.transport = "dev", .available = Always, .serve = ServeDev},
+    {.transport = "uring", .available = UringIsOn, .serve = ServeUring},
 };
 
 }  // namespace
@@ -69,8 +116,14 @@ void FloorHandler::AnswerInit(io::Packet& packet) {
   for (int bit = 0; bit < 64; ++bit) {
     auto b = static_cast<proto::init::Bit>(bit);
     bool wanted = b == proto::init::kMaxPages || b == proto::init::kInitExt ||
-                  b == proto::init::kBigWrites || (init_bits_ >> bit & 1) != 0;
+                  b == proto::init::kBigWrites ||
+                  (extension_ && b == extension_->bit);
     if (wanted && offered.Has(b)) flags.Add(b);
+  }
+  if (extension_ && (!flags.Has(extension_->bit) || !extension_->prepare())) {
+    std::fputs("floor: the kernel does not offer this transport\n", stderr);
+    packet.token.ReplyError(Errno(EPROTO));
+    return;
   }
   abi::InitOut out{};
   out.major = proto::kMajor;
@@ -84,6 +137,7 @@ void FloorHandler::AnswerInit(io::Packet& packet) {
   out.flags = flags.low();
   out.flags2 = flags.high();
   Put(packet, out);
+  if (extension_) extension_->start();
 }
 
 void FloorHandler::OnPacket(io::Packet packet) {

@@ -7,26 +7,37 @@
 #ifndef HANDLEFS_TOOLS_BENCH_FLOOR_H_
 #define HANDLEFS_TOOLS_BENCH_FLOOR_H_
 
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "io/base/fd.h"
 #include "io/transport.h"
+#include "proto/flags.h"
 
 namespace handlefs::bench {
 
 // Answers; any transport may call it, on any number of threads.
 class FloorHandler final : public io::PacketHandler {
  public:
-  // INIT bits that are accepted beside the usual ones, as in abi::InitOut.
-  explicit FloorHandler(uint64_t init_bits = 0) : init_bits_(init_bits) {}
+  // What a transport adds to INIT: a bit that the kernel must offer, what to do
+  // before the answer (false refuses the mount) and after it.
+  struct Extension {
+    proto::init::Bit bit;
+    std::function<bool()> prepare;
+    std::function<void()> start;
+  };
+  explicit FloorHandler(std::optional<Extension> extension = std::nullopt)
+      : extension_(std::move(extension)) {}
   void OnPacket(io::Packet packet) override;
   void OnMalformed(size_t) override {}
   void OnThreadStart() override {}
 
  private:
   void AnswerInit(io::Packet& packet);
-  const uint64_t init_bits_;
+  const std::optional<Extension> extension_;
 };
 
 // A transport that the floor runs on: one row for each.

@@ -260,12 +260,11 @@ std::string HelpText() {
          "\n"
          "  --workload LIST      names, groups, patterns, default, all "
          "(default)\n"
-         "  --system LIST        native, floor:dev, handlefs, handlefs:OPTIONS "
-         "(as for -o),\n"
-         "                       bindfs, mergerfs ... (built in and "
+         "  --system LIST        native, floor:dev, floor:uring, handlefs, "
+         "bindfs ...,\n"
+         "                       handlefs:OPTIONS as for -o (built in and "
          "installed ones)\n"
-         "  --peer NAME='COMMAND {source} {mount}'   any other server; "
-         "{scratch} is a directory\n"
+         "  --peer NAME='COMMAND {source} {mount}'   any other server\n"
          "  --source DIR         where to work, in a directory of its own (a "
          "tmpfs)\n"
          "  --handlefs PATH      the server (of this build, or in PATH)\n"
@@ -284,8 +283,8 @@ std::string HelpText() {
          "  --plot-files FILE.svg   cost against the number of files\n"
          "\n"
          "Exit status: 0; 1 compare found a regression, or native, floor or "
-         "handlefs failed\nin a run; 2 wrong usage or input; 3 not possible "
-         "here; 4 an output cannot be\nwritten; 128 and the signal's number "
+         "handlefs\nfailed in a run; 2 wrong usage or input; 3 not possible "
+         "here; 4 an output cannot\nbe written; 128 and the signal's number "
          "after SIGINT, SIGTERM or SIGHUP.\n";
 }
 

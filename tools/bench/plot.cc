@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <map>
+#include <set>
+#include <vector>
 
 #include "statistics.h"
 #include "text.h"
@@ -41,7 +43,8 @@ struct Bar {
 };
 
 constexpr int kBarPixels = 13;
-constexpr int kMargin = 150;
+constexpr int kMargin = 120;
+constexpr int kKeyPixels = 18;  // of a line in the key
 // Beyond this a bar says no more than "very much".
 constexpr double kHighest = 10000;
 constexpr double kLowest = 0.01;
@@ -53,7 +56,7 @@ double Clamp(double value) { return std::clamp(value, kLowest, kHighest); }
 std::string RatioScript(const Results& results, const std::string& output) {
   std::vector<std::string> systems;
   for (const SystemInfo& system : results.systems) {
-    if (system.name != kNative) systems.push_back(system.name);
+    systems.push_back(system.name);
   }
   // From the top: a row for each bar that exists, one free between workloads.
   std::vector<std::vector<Bar>> bars(systems.size());
@@ -64,6 +67,7 @@ std::string RatioScript(const Results& results, const std::string& output) {
     if (base == nullptr) continue;
     double top = y;
     for (size_t s = 0; s < systems.size(); ++s) {
+      if (systems[s] == kNative) continue;
       const Cell* cell = results.Find(workload.name, systems[s]);
       if (cell == nullptr || cell->outcome != Outcome::kMeasured) continue;
       auto spread = SpreadOf(RatiosTo(*base, *cell));
@@ -79,21 +83,22 @@ std::string RatioScript(const Results& results, const std::string& output) {
     y += 1;
   }
   if (labels.empty()) return "";
-  size_t drawn = static_cast<size_t>(
-      std::count_if(bars.begin(), bars.end(),
-                    [](const auto& list) { return !list.empty(); }));
-  std::string script =
-      Head(output, 1000, kMargin + static_cast<int>(y) * kBarPixels);
+  std::string script = Head(output, 1000,
+                            kMargin + static_cast<int>(y) * kBarPixels +
+                                static_cast<int>(systems.size()) * kKeyPixels);
   script +=
       "set title 'time per operation, ratio to native (less is better)'\n";
-  script += "set logscale x\nset grid x lt 1 lc rgb '#dddddd'\n";
-  script +=
-      Format("set xrange [%g:%g]\n", Clamp(lowest) / 1.3, Clamp(highest) * 1.3);
+  script += "set logscale xx2\nset grid x lt 1 lc rgb '#dddddd'\n";
+  for (const char* axis : {"x", "x2"}) {
+    script += Format("set %srange [%g:%g]\n", axis, Clamp(lowest) / 1.3,
+                     Clamp(highest) * 1.3);
+  }
   script += Format("set yrange [%g:1]\n", -y);
   script += "set ytics (" + labels + ") scale 0\nset x2tics\n";
-  script += "set link x2\nset style fill solid 1 noborder\n";
-  script += Format("set key outside top center horizontal maxrows %zu\n",
-                   (drawn + 3) / 4);
+  script += "set style fill solid 1 noborder\n";
+  script +=
+      "set key tmargin left Left reverse vertical maxcols 3 samplen "
+      "2\n";
   script +=
       "set arrow 1 from 1, graph 0 to 1, graph 1 nohead lc rgb '#000000'\n";
   std::string plots, data;
@@ -124,7 +129,7 @@ std::string FilesScript(const Results& results, const std::string& output) {
     std::map<uint64_t, double> memory, time;
   };
   std::map<std::string, Line> lines;
-  bool any = false;
+  std::set<uint64_t> numbers;
   for (const Cell& cell : results.cells) {
     constexpr std::string_view kPrefix = "files-";
     if (!cell.workload.starts_with(kPrefix) ||
@@ -142,13 +147,24 @@ std::string FilesScript(const Results& results, const std::string& output) {
     if (memory) {
       lines[cell.system].memory[count] = std::max(1.0, memory->median);
     }
-    any = true;
+    numbers.insert(count);
   }
-  if (!any) return "";
-  std::string script = Head(output, 1000, 480);
+  if (lines.empty()) return "";
+  std::vector<std::string> counts;
+  for (uint64_t count : numbers) {
+    counts.push_back(Format("%llu", static_cast<unsigned long long>(count)));
+  }
+  std::string script =
+      Head(output, 1000, 450 + static_cast<int>(lines.size()) * kKeyPixels);
   script += "set multiplot layout 1,2\nset logscale xy\n";
   script += "set grid lt 1 lc rgb '#dddddd'\nset xlabel 'files'\n";
-  script += "set format x '%.0f'\nset key top left\n";
+  script +=
+      "set format x '%.0f'\nset key tmargin left Left reverse "
+      "vertical samplen 2\n";
+  script += "set xtics (" + Join(counts, ", ") + ")\n";
+  script += Format("set xrange [%g:%g]\n",
+                   static_cast<double>(*numbers.begin()) / 1.5,
+                   static_cast<double>(*numbers.rbegin()) * 1.5);
   std::string data, memory_plots, time_plots;
   size_t s = 0;
   auto add = [&](const std::map<uint64_t, double>& points, const char* kind,
@@ -164,18 +180,18 @@ std::string FilesScript(const Results& results, const std::string& output) {
               Format(
                   "$%s%zu with linespoints pt 7 ps 0.6 lw 2 lc rgb '%s' "
                   "title ",
-                  kind, s, Colour(s)) +
+                  kind, s, Colour(s - 1)) +
               Quoted(system);
   };
-  // In the order and colours of the other plot; native has no server.
+  // In the colours of the other plot; native has no server.
   for (const SystemInfo& system : results.systems) {
+    ++s;
     auto found = lines.find(system.name);
     if (found == lines.end()) continue;
     if (system.name != kNative) {
       add(found->second.memory, "memory", system.name, &memory_plots);
     }
     add(found->second.time, "time", system.name, &time_plots);
-    ++s;
   }
   script += data;
   if (!memory_plots.empty()) {

@@ -195,9 +195,10 @@ std::string RenderReport(const Results& results) {
                   Extra(results, "rss", "RSS"));
   text += Section("Descriptors of the server for each file",
                   Extra(results, "descriptors", "descriptors"));
-  text += Section("Kernel memory for each file, bytes",
-                  Extra(results, "fuse_inode", "fuse_inode") + "\n" +
-                      Extra(results, "dentry", "dentry"));
+  text += Section("Kernel memory for each file (fuse_inode), bytes",
+                  Extra(results, "fuse_inode", "fuse_inode"));
+  text += Section("Kernel memory for each file (dentry), bytes",
+                  Extra(results, "dentry", "dentry"));
   text += Section("Beside an fsync neighbour, ratio to alone",
                   Extra(results, "over_alone", "workload"));
   text += Section("Not measured", Failures(results));

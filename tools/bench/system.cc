@@ -20,7 +20,8 @@ bool IsExecutable(const std::string& path) {
 Chosen Floor(const std::string& name) {
   std::string transport = name.substr(kFloorPrefix.size());
   if (FindFloor(transport) == nullptr) {
-    return "system: " + name + " is not known: there is floor:dev";
+    return "system: " + name +
+           " is not known: there are floor:dev and floor:uring";
   }
   return System{
       .name = name, .kind = System::Kind::kFloor, .transport = transport};
