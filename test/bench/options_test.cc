@@ -32,14 +32,15 @@ TEST_CASE("A run without options has the documented defaults") {
 }
 
 TEST_CASE("Values stand behind a space or an equals sign") {
-  Options options =
-      Parsed({"run", "--repetitions=3", "--source", "/x", "--json=a=b",
-              "--time-limit", "12.5", "--ops=7", "--walk-files", "8",
-              "--flat-files=9", "--text-files=10", "--data-mib=2"});
+  Options options = Parsed({"run", "--repetitions=3", "--source", "/x",
+                            "--json=a=b", "--time-limit", "12.5", "--ops=7",
+                            "--walk-files", "8", "--flat-files=9",
+                            "--patience=6", "--text-files=10", "--data-mib=2"});
   CHECK(options.repetitions == 3);
   CHECK(options.source == "/x");
   CHECK(options.json == "a=b");
   CHECK(options.time_limit == 12.5);
+  CHECK(options.patience == 6);
   CHECK(options.knobs.max_ops == 7);
   CHECK(options.knobs.walk_files == 8);
   CHECK(options.knobs.flat_files == 9);

@@ -43,8 +43,10 @@ class Crew {
         knobs_(knobs),
         signals_(signals),
         count_(std::min(task.clients, kMostClients)),
-        deadline_(Now() + static_cast<uint64_t>(task.seconds) * 1000000000u) {}
+        deadline_(Now() + static_cast<uint64_t>(task.seconds * 1e9)) {}
   ~Crew() {
+    for (pid_t pid : pids_) kill(pid, SIGKILL);
+    if (!done_) task_.on_trouble(pids_);
     for (pid_t pid : pids_) KillAndReap(pid);
     if (shared_ != nullptr) munmap(shared_, sizeof(Shared));
   }
@@ -60,6 +62,7 @@ class Crew {
     }
     if (!Await('d')) return Collect();
     task_.on_end(pids_);
+    done_ = true;
     leave_.write_end.reset();
     return Collect();
   }
@@ -128,7 +131,7 @@ class Crew {
     for (int said = 0; said < count_;) {
       uint64_t now = Now();
       if (now >= deadline_) {
-        trouble_ = Format("no answer in %d s", task_.seconds);
+        trouble_ = Format("no answer in %g s", task_.seconds);
         return false;
       }
       (void)poll(waits.data(), waits.size(),
@@ -187,6 +190,7 @@ class Crew {
   std::vector<pid_t> pids_;
   std::vector<UniqueFd> handles_;
   std::string trouble_;
+  bool done_ = false;
 };
 
 }  // namespace

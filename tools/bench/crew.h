@@ -34,8 +34,11 @@ struct Task {
   // In the harness, when all are ready and when all have measured.
   std::function<void(const std::vector<pid_t>&)> on_start = [](auto&) {};
   std::function<void(const std::vector<pid_t>&)> on_end = [](auto&) {};
-  // Until the clients are killed: a server hangs.
-  int seconds = 120;
+  // In the harness, when the clients must end before they have measured. It
+  // has to free those that wait for a server: not even SIGKILL does.
+  std::function<void(const std::vector<pid_t>&)> on_trouble = [](auto&) {};
+  // Until there is trouble.
+  double seconds = 120;
 };
 
 // kFailed with "interrupted" if a signal came.

@@ -152,6 +152,8 @@ Problem SetOfRun(const std::string& name, const std::string& value,
     return wrong;
   } else if (name == "--time-limit") {
     return SetSeconds(name, value, &options->time_limit);
+  } else if (name == "--patience") {
+    return SetSeconds(name, value, &options->patience);
   } else {
     return SetSize(name, value, &options->knobs);
   }
@@ -271,6 +273,8 @@ std::string HelpText() {
          "  --repetitions N      of everything, interleaved (5)\n"
          "  --time-limit SECONDS for all; what exists then is reported "
          "(3600)\n"
+         "  --patience SECONDS   for a measurement in which a server hangs "
+         "(120)\n"
          "  --quick              all sizes small: to see whether it works\n"
          "  --seconds S          of each measurement (0.5); --ops N: its most "
          "calls\n"

@@ -30,6 +30,8 @@ struct Options {
   int repetitions = 5;
   Knobs knobs;
   double time_limit = 3600;  // seconds
+  // Seconds that a measurement may take beyond its own: a server hangs.
+  double patience = 120;
   // run and report
   std::string json, markdown, plot, plot_files;
   // report: one file; compare: two

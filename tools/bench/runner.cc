@@ -11,9 +11,7 @@
 namespace handlefs::bench {
 namespace {
 
-constexpr int kPrepareSeconds = 900;
-// Of one measurement, beside its own time: 100,000 files at 1 ms each.
-constexpr int kPatienceSeconds = 120;
+constexpr double kPrepareSeconds = 900;
 constexpr char kOutOfTime[] = "the time limit came first (--time-limit)";
 
 // Memory of the server's processes and of the kernel at one moment.
@@ -154,8 +152,10 @@ Gathered Runner::OnSystem(const Workload& workload, const System& system,
   task.root = served ? scratch_.mount() : scratch_.source();
   task.warm_up = workload.warm_up;
   task.measure = workload.measure;
-  task.seconds =
-      kPatienceSeconds + 10 * static_cast<int>(options_.knobs.seconds + 1);
+  task.seconds = options_.patience + 2 * options_.knobs.seconds;
+  task.on_trouble = [&](const std::vector<pid_t>& clients) {
+    if (served) server.Kill(clients);
+  };
   task.on_start = [&](const std::vector<pid_t>& clients) {
     if (!served) return;
     auto processes = server.Processes(clients);

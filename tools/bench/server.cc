@@ -131,6 +131,7 @@ std::optional<std::string> Server::Probe() {
   }
   auto status = WaitFor(probe, kProbeMilliseconds);
   if (!status) {
+    Kill({probe});
     KillAndReap(probe);
     return std::string("mount: it does not answer");
   }
@@ -142,6 +143,10 @@ std::vector<pid_t> Server::Processes(const std::vector<pid_t>& clients) const {
   std::vector<pid_t> others = strangers_;
   others.insert(others.end(), clients.begin(), clients.end());
   return Descendants(getpid(), others);
+}
+
+void Server::Kill(const std::vector<pid_t>& clients) {
+  for (pid_t pid : Processes(clients)) kill(pid, SIGKILL);
 }
 
 void Server::Stop() {

@@ -34,6 +34,8 @@ class Server {
   // Unmounts and ends it, with more and more force; returns when no process of
   // it is left.
   void Stop();
+  // At once, with its processes as they are now; Stop is still needed.
+  void Kill(const std::vector<pid_t>& clients);
   // Its processes, while `clients` are the only other children.
   std::vector<pid_t> Processes(const std::vector<pid_t>& clients) const;
   // The last line that it said, or "".
