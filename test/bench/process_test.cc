@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "environment.h"
 #include "scratch.h"
 
 namespace handlefs::bench {
@@ -64,7 +65,21 @@ TEST_CASE("A mount is found by its whole path") {
       "23 22 0:21 / /tmp/x/mount rw - fuse.handlefs /s rw\n";
   CHECK(HasMount(kInfo, "/tmp/x/mount"));
   CHECK_FALSE(HasMount(kInfo, "/tmp/x"));
+  CHECK(HasMount("23 22 0:21 / /a\\040b\\134c rw - ext4 /s rw\n", "/a b\\c"));
   CHECK_FALSE(HasMount(kInfo, "/tmp/x/mount2"));
+}
+
+TEST_CASE("How busy the CPUs were") {
+  // user nice system idle iowait irq softirq steal guest guest_nice
+  constexpr char kBefore[] = "cpu  100 0 50 1000 10 0 0 0 77 0\ncpu0 1 2 3 4\n";
+  constexpr char kAfter[] = "cpu  110 0 55 1080 15 0 0 0 99 0\ncpu0 1 2 3 4\n";
+  CHECK(BusyShare(kBefore, kAfter) == Approx(0.15));
+  CHECK(BusyShare(kBefore, kBefore) == 0);
+  CHECK(BusyShare("", "") == 0);
+  CHECK(DescribeLoad("82.91 70.06 46.43 1/184 2\n", 0.02) ==
+        "CPUs 2 % busy, load average 82.91 (idle)");
+  CHECK(DescribeLoad("0.10 1 1 1/1 2\n", 0.5) ==
+        "CPUs 50 % busy, load average 0.10 (not idle: other work ran)");
 }
 
 std::string MakeTemporary() {

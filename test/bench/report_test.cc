@@ -44,6 +44,14 @@ TEST_CASE("The report has ratios, failures and what cannot be measured") {
   Has(report, "* fast: `fast {source} {mount}` (fast 1.0)");
 }
 
+TEST_CASE("What the time did not suffice for is counted") {
+  Results results = MakeResults();
+  results.At("stat-warm", "fast").outcome = Outcome::kNotReached;
+  std::string report = RenderReport(results);
+  Has(Section(report, "Not measured"), "* 1 cells not reached");
+  Has(Section(report, "Time, ratio to native"), "| not reached");
+}
+
 TEST_CASE("Round trips are also compared with the floor") {
   std::string section =
       Section(RenderReport(MakeResults()), "Round trips, ratio to floor:dev");

@@ -16,7 +16,8 @@
 namespace handlefs::bench {
 namespace {
 
-constexpr double kIdleLoad = 0.5;
+constexpr double kIdleShare = 0.1;
+constexpr useconds_t kLookMicroseconds = 300000;
 
 std::string FirstLine(const std::string& text) {
   return text.substr(0, text.find('\n'));
@@ -89,28 +90,47 @@ std::string OutputOf(const std::string& command) {
 
 }  // namespace
 
-std::string DescribeLoad(const std::string& loadavg) {
-  std::string load = loadavg.substr(0, loadavg.find(' '));
-  if (load.empty()) return "unknown";
-  bool idle = std::atof(load.c_str()) < kIdleLoad;
-  return load + (idle ? " (idle)" : " (not idle: other work ran)");
+double BusyShare(const std::string& before, const std::string& after) {
+  double idle = 0, all = 0;
+  auto add = [&](const std::string& text, double sign) {
+    // cpu user nice system idle iowait ...; guests are in user already.
+    auto words = Split(FirstLine(text), ' ');
+    for (size_t i = 1; i < words.size() && i < 9; ++i) {
+      double ticks = sign * std::atof(words[i].c_str());
+      all += ticks;
+      if (i == 4 || i == 5) idle += ticks;
+    }
+  };
+  add(after, 1);
+  add(before, -1);
+  return all > 0 ? 1 - idle / all : 0;
+}
+
+std::string DescribeLoad(const std::string& loadavg, double busy) {
+  return Format("CPUs %.0f %% busy, load average %s (%s)", busy * 100,
+                loadavg.substr(0, loadavg.find(' ')).c_str(),
+                busy < kIdleShare ? "idle" : "not idle: other work ran");
 }
 
 std::vector<Fact> DescribeEnvironment(const std::string& path) {
+  std::string before = ReadFile("/proc/stat");
+  usleep(kLookMicroseconds);
+  double busy = BusyShare(before, ReadFile("/proc/stat"));
   utsname name;
   uname(&name);
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
   long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-  return {{"date", DateInUtc()},
-          {"kernel", std::string(name.release) + " " + name.machine},
-          {"CPUs", Format("%ld", sysconf(_SC_NPROCESSORS_ONLN)) + CpuModel()},
-          {"memory", Format("%ld MiB", pages / 1024 * page / 1024)},
-          {"file system of the source", FileSystemOf(path)},
-          {"fuse enable_uring", UringState()},
-          {"most open files",
-           Format("%llu", static_cast<unsigned long long>(files.rlim_max))},
-          {"load before the run", DescribeLoad(ReadFile("/proc/loadavg"))}};
+  return {
+      {"date", DateInUtc()},
+      {"kernel", std::string(name.release) + " " + name.machine},
+      {"CPUs", Format("%ld", sysconf(_SC_NPROCESSORS_ONLN)) + CpuModel()},
+      {"memory", Format("%ld MiB", pages / 1024 * page / 1024)},
+      {"file system of the source", FileSystemOf(path)},
+      {"fuse enable_uring", UringState()},
+      {"most open files",
+       Format("%llu", static_cast<unsigned long long>(files.rlim_max))},
+      {"load before the run", DescribeLoad(ReadFile("/proc/loadavg"), busy)}};
 }
 
 std::vector<Fact> DescribeSettings(const Options& options) {

@@ -207,8 +207,8 @@ std::string FilesScript(const Results& results, const std::string& output) {
 
 std::optional<std::string> RunGnuplot(const std::string& script) {
   constexpr char kCure[] =
-      "plot: gnuplot cannot be run: apt-get install gnuplot-nox, then draw "
-      "what was measured with: handlefs-bench report RESULTS.json --plot FILE";
+      "plot: gnuplot cannot be run: apt-get install gnuplot-nox, or keep the "
+      "results with --json and draw them elsewhere with handlefs-bench report";
   if (std::system("command -v gnuplot >/dev/null 2>&1") != 0) return kCure;
   FILE* pipe = popen("gnuplot", "w");
   if (pipe == nullptr) return kCure;

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include "text.h"
 
@@ -161,9 +162,16 @@ std::optional<uint64_t> SlabBytes(std::string_view slabinfo,
 }
 
 bool HasMount(const std::string& mountinfo, const std::string& path) {
+  // As the kernel writes it; the backslash first.
+  std::string written = path;
+  for (const auto& [plain, escaped] :
+       {std::pair{"\\", "\\134"}, std::pair{" ", "\\040"},
+        std::pair{"\t", "\\011"}, std::pair{"\n", "\\012"}}) {
+    written = Replace(std::move(written), plain, escaped);
+  }
   for (const std::string& line : Split(mountinfo, '\n')) {
     auto words = Split(line, ' ');
-    if (words.size() > 4 && words[4] == path) return true;
+    if (words.size() > 4 && words[4] == written) return true;
   }
   return false;
 }

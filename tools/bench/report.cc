@@ -156,8 +156,21 @@ std::string Extra(const Results& results, const std::string& name,
 
 std::string Failures(const Results& results) {
   std::string text;
+  size_t not_reached = 0;
   for (const Cell& cell : results.cells) {
-    if (cell.outcome == Outcome::kMeasured || cell.reason.empty()) continue;
+    not_reached += cell.outcome == Outcome::kNotReached;
+  }
+  if (not_reached > 0) {
+    text += Format(
+        "* %zu cells not reached: the run ended before "
+        "(--time-limit, a signal)\n",
+        not_reached);
+  }
+  for (const Cell& cell : results.cells) {
+    if (cell.outcome == Outcome::kMeasured ||
+        cell.outcome == Outcome::kNotReached || cell.reason.empty()) {
+      continue;
+    }
     text += "* " + cell.workload + ", " + cell.system + ": " +
             std::string(NameOf(cell.outcome)) + ": " + cell.reason + "\n";
   }

@@ -12,7 +12,8 @@ namespace handlefs::bench {
 namespace {
 
 constexpr double kPrepareSeconds = 900;
-constexpr char kOutOfTime[] = "the time limit came first (--time-limit)";
+// A system that so often did not start is left alone: each try takes 15 s.
+constexpr int kTries = 2;
 
 // Memory of the server's processes and of the kernel at one moment.
 struct Memory {
@@ -72,11 +73,9 @@ void Runner::Run(Results* results) {
     results->workloads.push_back(workload.info);
     for (const System& system : systems_) {
       Cell& cell = results->At(workload.info.name, system.name);
-      cell.reason = kOutOfTime;
       if (system.kind == System::Kind::kFloor &&
           workload.on_floor == Workload::Floor::kNot) {
         cell.outcome = Outcome::kUnsupported;
-        cell.reason = "";
       }
     }
   }
@@ -141,8 +140,12 @@ Gathered Runner::OnSystem(const Workload& workload, const System& system,
   const bool served = system.kind != System::Kind::kNative;
   if (served) {
     if (auto wrong = server.Start()) {
+      Trouble& trouble = troubles_[system.name];
+      trouble.times += 1;
+      trouble.reason = *wrong;
       return {.outcome = Outcome::kFailed, .reason = *wrong};
     }
+    troubles_.erase(system.name);
   }
   uint64_t cpu_before = 0, cpu_after = 0;
   Memory before, after;
@@ -189,7 +192,11 @@ void Runner::Measure(const Workload& workload, const System& system,
   Cell attempt = cell;
   attempt.outcome = Outcome::kMeasured;
   attempt.reason.clear();
-  if (Prepare(workload, attempt)) {
+  auto trouble = troubles_.find(system.name);
+  if (trouble != troubles_.end() && trouble->second.times >= kTries) {
+    attempt.outcome = Outcome::kFailed;
+    attempt.reason = trouble->second.reason + " (not tried again)";
+  } else if (Prepare(workload, attempt)) {
     Sample sample{.repetition = repetition};
     Gathered gathered = OnSystem(workload, system, &sample);
     attempt.outcome = gathered.outcome;

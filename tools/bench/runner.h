@@ -3,6 +3,7 @@
 #ifndef HANDLEFS_TOOLS_BENCH_RUNNER_H_
 #define HANDLEFS_TOOLS_BENCH_RUNNER_H_
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -44,6 +45,12 @@ class Runner {
   const std::vector<pid_t> strangers_;
   const uint64_t end_;
   std::set<std::string> built_;
+  // Of systems that did not start the last times, and why.
+  struct Trouble {
+    int times = 0;
+    std::string reason = {};
+  };
+  std::map<std::string, Trouble> troubles_;
 };
 
 }  // namespace handlefs::bench
