@@ -32,7 +32,7 @@ std::string ReadAll(int fd) {
 
 }  // namespace
 
-void Client::Extra(const char* name, double value) {
+void Client::Extra(const char* name, double value) const {
   ClientReport& report = *setup_.report;
   if (report.extras == ClientReport::kExtras) return;
   auto& extra = report.extra[report.extras++];
@@ -44,6 +44,7 @@ void Client::Run(const std::vector<std::string>& command) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) Fail("pipe");
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (const std::string& word : command) {
     argv.push_back(const_cast<char*>(word.c_str()));
   }
@@ -75,7 +76,7 @@ void Client::Run(const std::vector<std::string>& command) {
   FailPlainly(command[0] + " " + why + ": " + LastLine(said));
 }
 
-void Client::End(int state, const std::string& reason) {
+void Client::End(int state, const std::string& reason) const {
   std::snprintf(setup_.report->reason, sizeof(setup_.report->reason), "%s",
                 reason.c_str());
   setup_.report->state.store(state);

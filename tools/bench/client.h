@@ -106,13 +106,13 @@ class Client {
     uint64_t ops = op();
     Measured(ops, Now() - start);
   }
-  void Measured(uint64_t ops, uint64_t nanoseconds) {
+  void Measured(uint64_t ops, uint64_t nanoseconds) const {
     setup_.report->ops = ops;
     setup_.report->nanoseconds = nanoseconds;
   }
   uint64_t ops() const { return setup_.report->ops; }
   uint64_t nanoseconds() const { return setup_.report->nanoseconds; }
-  void Extra(const char* name, double value);
+  void Extra(const char* name, double value) const;
 
   // Runs a program with stdin, stdout and stderr away; ends as Fail unless it
   // ends with 0, and as Unsupported if it is not installed.
@@ -126,11 +126,11 @@ class Client {
   // Client 0 lets the others go on, once each; StopOthers tells them to end.
   void Release();
   void AwaitRelease();
-  void StopOthers() { setup_.stop->store(1); }
+  void StopOthers() const { setup_.stop->store(1); }
   bool stopped() const { return setup_.stop->load() != 0; }
 
  private:
-  [[noreturn]] void End(int state, const std::string& reason);
+  [[noreturn]] void End(int state, const std::string& reason) const;
   const Setup setup_;
 };
 

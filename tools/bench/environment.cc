@@ -78,6 +78,7 @@ std::string DateInUtc() {
 
 std::string OutputOf(const std::string& command) {
   std::string text;
+  // NOLINTNEXTLINE(cert-env33-c): it is a command that the user may give
   FILE* pipe = popen((command + " 2>&1 </dev/null").c_str(), "r");
   if (pipe == nullptr) return text;
   char buffer[1024];
@@ -96,7 +97,7 @@ double BusyShare(const std::string& before, const std::string& after) {
     // cpu user nice system idle iowait ...; guests are in user already.
     auto words = Split(FirstLine(text), ' ');
     for (size_t i = 1; i < words.size() && i < 9; ++i) {
-      double ticks = sign * std::atof(words[i].c_str());
+      double ticks = sign * std::strtod(words[i].c_str(), nullptr);
       all += ticks;
       if (i == 4 || i == 5) idle += ticks;
     }

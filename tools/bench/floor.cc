@@ -83,8 +83,9 @@ int ServeUring(UniqueFd device) {
                        std::fprintf(stderr, "floor: %s\n", what.c_str());
                      }},
                 *self);
-            if (made.ok()) rings = *std::move(made);
-            return made.ok();
+            if (!made.ok()) return false;
+            rings = *std::move(made);
+            return true;
           },
       .start =
           [&] {

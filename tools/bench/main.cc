@@ -93,8 +93,8 @@ ExitCode Write(const Options& options, const Results& results) {
 }
 
 bool IsOurs(const System& system) {
-  return system.kind != System::Kind::kCommand ||
-         system.name.starts_with("handlefs");
+  return system.kind != System::Kind::kCommand || system.name == "handlefs" ||
+         system.name.starts_with("handlefs:");
 }
 
 bool FailedOurs(const std::vector<System>& systems, const Results& results) {
@@ -245,6 +245,7 @@ int Main(const std::vector<std::string>& args) {
 }  // namespace
 }  // namespace handlefs::bench
 
+// NOLINTNEXTLINE(bugprone-exception-escape): without memory it may end
 int main(int argc, char** argv) {
   return handlefs::bench::Main({argv + 1, argv + argc});
 }

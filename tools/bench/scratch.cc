@@ -115,7 +115,7 @@ std::optional<std::string> Scratch::Make(const std::string& source) {
   return std::nullopt;
 }
 
-std::optional<std::string> Scratch::Renew() {
+std::optional<std::string> Scratch::Renew() const {
   for (const std::string& dir :
        {source() + "/cell", side() + "/lower", side() + "/work"}) {
     if (!RemoveTree(dir) || mkdir(dir.c_str(), 0755) != 0) {

@@ -35,7 +35,7 @@ class Scratch {
   std::string log() const { return top_ + "/log"; }
 
   // source/cell, side/lower and side/work, empty. EBUSY and such as text.
-  std::optional<std::string> Renew();
+  std::optional<std::string> Renew() const;
 
  private:
   std::string top_;

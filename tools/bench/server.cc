@@ -145,7 +145,7 @@ std::vector<pid_t> Server::Processes(const std::vector<pid_t>& clients) const {
   return Descendants(getpid(), others);
 }
 
-void Server::Kill(const std::vector<pid_t>& clients) {
+void Server::Kill(const std::vector<pid_t>& clients) const {
   for (pid_t pid : Processes(clients)) kill(pid, SIGKILL);
 }
 

@@ -35,7 +35,7 @@ class Server {
   // it is left.
   void Stop();
   // At once, with its processes as they are now; Stop is still needed.
-  void Kill(const std::vector<pid_t>& clients);
+  void Kill(const std::vector<pid_t>& clients) const;
   // Its processes, while `clients` are the only other children.
   std::vector<pid_t> Processes(const std::vector<pid_t>& clients) const;
   // The last line that it said, or "".

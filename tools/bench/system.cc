@@ -72,8 +72,8 @@ Chosen Choose(const std::string& name, const Options& options,
     std::string cure = *peer.package != '\0'
                            ? std::string("apt-get install ") + peer.package
                            : "build it from the examples of libfuse";
-    return "system: " + name + " is not installed: " + cure +
-           ", or leave it out";
+    return Format("system: %s is not installed: %s, or leave it out", peer.name,
+                  cure.c_str());
   }
   return "system: " + name +
          " is not known: handlefs-bench list shows what is, --peer adds more";
@@ -138,7 +138,8 @@ std::variant<std::vector<System>, std::string> ChooseSystems(
 std::string InstalledPrograms::Find(const std::string& name) const {
   const char* path = std::getenv("PATH");
   for (const std::string& dir : Split(path != nullptr ? path : "", ':')) {
-    if (IsExecutable(dir + "/" + name)) return dir + "/" + name;
+    std::string candidate = Format("%s/%s", dir.c_str(), name.c_str());
+    if (IsExecutable(candidate)) return candidate;
   }
   return "";
 }
