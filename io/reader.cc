@@ -1,5 +1,6 @@
 #include "io/reader.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -32,10 +33,13 @@ void Reader::OpenRing() {
   for (unsigned flags :
        {unsigned{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN},
         0u}) {
-    if (io_uring_queue_init(kRingEntries, &ring_->ring, flags) == 0) {
+    if (io_uring_queue_init(kRingEntries, &ring_->ring, flags) != 0) continue;
+    // Linux 5.17.
+    if ((ring_->ring.features & IORING_FEAT_CQE_SKIP) != 0) {
       uses_io_uring_.store(true);
       return;
     }
+    io_uring_queue_exit(&ring_->ring);
   }
   ring_.reset();
 }
@@ -43,6 +47,13 @@ void Reader::OpenRing() {
 StopReason Reader::Serve() {
   // The ring belongs to the thread that serves.
   OpenRing();
+  if (setup_.kind == DeviceKind::kFuse) {
+    // All clones are woken for a request that one of them gets. The others must
+    // not wait in the read, where no order reaches them; a ring does so, too:
+    // it waits for input by itself and then reads like anybody else (6.18).
+    const int fd = setup_.device.get();
+    (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  }
   slot_ = setup_.pool->Take();
   StopReason reason = ring_ ? ServeRing() : ServePlain();
   if (slot_ != nullptr) setup_.pool->Return(std::exchange(slot_, nullptr));
@@ -139,11 +150,14 @@ void Reader::ArmRing(Ring& ring) {
 }
 
 void Reader::CancelRead(Ring& ring) {
-  if (!ring.read_armed) return;
-  io_uring_sqe* sqe = Sqe(ring);
-  io_uring_prep_cancel64(sqe, kReadTag, 0);
-  io_uring_sqe_set_data64(sqe, kCancelTag);
+  ring.cancelling = false;
   while (ring.read_armed) {
+    if (!ring.cancelling) {
+      io_uring_sqe* sqe = Sqe(ring);
+      io_uring_prep_cancel64(sqe, kReadTag, 0);
+      io_uring_sqe_set_data64(sqe, kCancelTag);
+      ring.cancelling = true;
+    }
     int rc = io_uring_submit_and_wait(&ring.ring, 1);
     if (rc < 0 && rc != -EINTR) return;
     Reap(ring);
@@ -169,6 +183,10 @@ void Reader::Reap(Ring& ring) {
       if (ring.writing != nullptr) {
         setup_.pool->Return(std::exchange(ring.writing, nullptr));
       }
+    } else if (tag == kCancelTag && result == -ENOENT) {
+      // If the read is still there, it was just being moved: woken for a
+      // request that another reader got. It is found the next time.
+      ring.cancelling = false;
     }
   }
 }

@@ -1,7 +1,7 @@
 // One reader thread of the `dev` transport: an io_uring with exactly one READ
-// in flight, on its own descriptor. A second READ would end in a deadlock
-// inside the kernel: spurious wake-ups move it to a worker that blocks in the
-// same function as the ring's own thread.
+// in flight, on its own descriptor, which it makes non-blocking. A second READ
+// would end in a deadlock inside the kernel: spurious wake-ups move it to a
+// worker that blocks in the same function as the ring's own thread.
 //
 // The reply of a request that was answered on this thread leaves in the same
 // io_uring_enter as the next READ. Where io_uring is not to be had (disabled by
@@ -61,6 +61,7 @@ class Reader {
     io_uring ring;
     bool read_armed = false;
     bool wake_armed = false;
+    bool cancelling = false;
     Slot* writing = nullptr;  // its reply is on its way to a socket
   };
 

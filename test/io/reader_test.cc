@@ -1,14 +1,21 @@
 // One reader: what it does about orders while requests come.
 #include "io/reader.h"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cstring>
+#include <string>
 #include <thread>
 
 #include "link.h"
+#include "proto/flags.h"
 #include "waiting.h"
 
 namespace handlefs::test {
@@ -221,6 +228,150 @@ TEST_CASE("a reader sees the peer's end", "[reader]") {
   reading.Start(engine);
   link.peer.Close();
   CHECK(reading.End() == StopReason::kPeerClosed);
+}
+
+// On a real /dev/fuse: a file system that is mounted nowhere.
+
+// Knows INIT, and no name.
+void AnswerNothing(Packet packet) {
+  if (packet.raw.header.opcode == static_cast<uint32_t>(proto::Opcode::kInit)) {
+    abi::InitOut out{};
+    out.major = 7;
+    out.minor = 31;
+    out.max_write = 4096;
+    std::memcpy(packet.token.payload().data(), &out, sizeof(out));
+    packet.token.Reply(sizeof(out));
+  } else {
+    packet.token.ReplyError(Errno(ENOENT));
+  }
+}
+
+// Gone with the descriptor.
+UniqueFd MountNowhere(BorrowedFd device) {
+  UniqueFd context(fsopen("fuse", FSOPEN_CLOEXEC));
+  REQUIRE(context);
+  auto set = [&](const char* key, const std::string& value) {
+    REQUIRE(fsconfig(context.get(), FSCONFIG_SET_STRING, key, value.c_str(),
+                     0) == 0);
+  };
+  set("fd", std::to_string(device.get()));
+  set("rootmode", "40000");
+  set("user_id", "0");
+  set("group_id", "0");
+  REQUIRE(fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) ==
+          0);
+  UniqueFd mount(fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
+  REQUIRE(mount);
+  return mount;
+}
+
+UniqueFd OpenDevice() {
+  UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  REQUIRE(device);
+  return device;
+}
+
+UniqueFd Clone(BorrowedFd device) {
+  UniqueFd clone = OpenDevice();
+  auto source = static_cast<uint32_t>(device.get());
+  REQUIRE(ioctl(clone.get(), proto::kIocClone, &source) == 0);
+  return clone;
+}
+
+struct DeviceReading {
+  explicit DeviceReading(BorrowedFd device)
+      : reader({.device = device,
+                .kind = io::DeviceKind::kFuse,
+                .pool = &pool,
+                .handler = &handler,
+                .setxattr_size = &setxattr_size}) {}
+  void Start(Engine engine) {
+    thread = std::thread([this, engine] {
+      tid = gettid();
+      if (engine == Engine::kPlain && !ForbidIoUring()) return;
+      reason = reader.Serve();
+    });
+  }
+  bool Sleeps() const {
+    return SleepsIn(tid, SYS_io_uring_enter) || SleepsIn(tid, SYS_poll);
+  }
+  StopReason Stop() {
+    reader.Stop();
+    thread.join();
+    return reason;
+  }
+
+  io::SlotPool pool{4096};
+  Handler handler{&AnswerNothing};
+  std::atomic<size_t> setxattr_size{16};
+  Reader reader;
+  std::thread thread;
+  std::atomic<pid_t> tid{0};
+  StopReason reason = StopReason::kReadError;
+};
+
+bool LooksUp(BorrowedFd mount) {
+  struct stat st;
+  return fstatat(mount.get(), "x", &st, 0) != 0 && errno == ENOENT;
+}
+
+TEST_CASE("a reader never waits for a request that another one got",
+          "[reader]") {
+  Engine engine = GENERATE(Engine::kRing, Engine::kPlain);
+  UniqueFd device = OpenDevice();
+  UniqueFd mount = MountNowhere(device);
+  UniqueFd clone = Clone(device);
+  DeviceReading first(device), second(clone);
+  first.Start(engine);
+  second.Start(engine);
+  int good = 0, calm = 0;
+  for (int i = 0; i < 300; ++i) {
+    good += LooksUp(mount);
+    // Where orders reach it.
+    calm += Eventually([&] { return first.Sleeps() && second.Sleeps(); });
+    if (calm != i + 1) break;
+  }
+  CHECK(good == 300);
+  CHECK(calm == 300);
+  CHECK(first.reader.uses_io_uring() == (engine == Engine::kRing));
+  for (const UniqueFd* fd : {&device, &clone}) {
+    CHECK((fcntl(fd->get(), F_GETFL) & O_NONBLOCK) != 0);
+  }
+  if (calm != 300) mount.reset();  // wakes whoever sits in a read
+  CHECK(first.Stop() == StopReason::kStopped);
+  CHECK(second.Stop() == StopReason::kStopped);
+}
+
+TEST_CASE("a reader sleeps on a descriptor that does not block", "[reader]") {
+  UniqueFd device = OpenDevice();
+  REQUIRE(fcntl(device.get(), F_SETFL, O_NONBLOCK) == 0);
+  UniqueFd mount = MountNowhere(device);
+  DeviceReading reading(device);
+  reading.Start(GENERATE(Engine::kRing, Engine::kPlain));
+  CHECK(LooksUp(mount));
+  int asleep = 0;
+  CHECK(Eventually([&] {
+    asleep = reading.Sleeps() ? asleep + 1 : 0;
+    return asleep == 50;
+  }));
+  CHECK(LooksUp(mount));
+  // Orders are obeyed.
+  reading.reader.Park();
+  CHECK(Eventually([&] { return SleepsIn(reading.tid, SYS_futex); }));
+  reading.reader.Unpark();
+  CHECK(LooksUp(mount));
+  CHECK(reading.Stop() == StopReason::kStopped);
+}
+
+TEST_CASE("a reader sees the end of the mount", "[reader]") {
+  UniqueFd device = OpenDevice();
+  UniqueFd mount = MountNowhere(device);
+  DeviceReading reading(device);
+  reading.Start(GENERATE(Engine::kRing, Engine::kPlain));
+  CHECK(LooksUp(mount));
+  mount.reset();
+  reading.thread.join();
+  CHECK(reading.reason == StopReason::kUnmounted);
 }
 
 }  // namespace
