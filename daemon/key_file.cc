@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
@@ -45,47 +46,35 @@ std::string NameOf(BorrowedFd source) {
   return absl::StrCat("fsid-", Hex(&sfs.f_fsid, sizeof(sfs.f_fsid)));
 }
 
+// The file appears under its name when it is whole, and only if there is none:
+// ALREADY_EXISTS otherwise.
 absl::StatusOr<HashKey> Make(const std::string& path) {
-  UniqueFd fd(open(path.c_str(),
+  const HashKey name = RandomKey();
+  const std::string unfinished =
+      absl::StrCat(path, ".", Hex(name.data(), sizeof(name)));
+  auto failed = [&](absl::string_view what) {
+    return absl::ErrnoToStatus(errno, absl::StrCat(what, path));
+  };
+  UniqueFd fd(open(unfinished.c_str(),
                    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) {
-    return absl::ErrnoToStatus(errno,
-                               absl::StrCat("cannot make the key ", path));
-  }
+  if (!fd) return failed("cannot make the key ");
+  absl::Cleanup remove = [&] { unlink(unfinished.c_str()); };
   HashKey key = RandomKey();
+  errno = ENOSPC;  // what a short write means
   if (write(fd.get(), key.data(), sizeof(key)) !=
           static_cast<ssize_t>(sizeof(key)) ||
       fsync(fd.get()) != 0) {
-    int error = errno;
-    unlink(path.c_str());
-    return absl::ErrnoToStatus(error,
-                               absl::StrCat("cannot write the key ", path));
+    return failed("cannot write the key ");
+  }
+  if (link(unfinished.c_str(), path.c_str()) != 0) {
+    return failed("cannot make the key ");
   }
   return key;
 }
 
-}  // namespace
-
-HashKey RandomKey() {
-  HashKey key;
-  size_t done = 0;
-  while (done < sizeof(key)) {
-    ssize_t n = getrandom(reinterpret_cast<char*>(key.data()) + done,
-                          sizeof(key) - done, 0);
-    if (n > 0) done += static_cast<size_t>(n);
-  }
-  return key;
-}
-
-absl::StatusOr<HashKey> LoadKey(const std::string& given, BorrowedFd source) {
-  std::string path = given;
-  if (path.empty()) {
-    (void)mkdir(kDirectory, 0700);
-    path = absl::StrCat(kDirectory, "/", NameOf(source), ".key");
-  }
+absl::StatusOr<HashKey> Read(const std::string& path) {
   UniqueFd fd(
       open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!fd && errno == ENOENT) return Make(path);
   struct stat st;
   if (!fd || fstat(fd.get(), &st) != 0) {
     return absl::ErrnoToStatus(errno,
@@ -114,6 +103,33 @@ absl::StatusOr<HashKey> LoadKey(const std::string& given, BorrowedFd source) {
                      " is not 16 bytes long; remove it for a new one "
                      "(handles given out so far become invalid)"));
   }
+  return key;
+}
+
+}  // namespace
+
+HashKey RandomKey() {
+  HashKey key;
+  size_t done = 0;
+  while (done < sizeof(key)) {
+    ssize_t n = getrandom(reinterpret_cast<char*>(key.data()) + done,
+                          sizeof(key) - done, 0);
+    if (n > 0) done += static_cast<size_t>(n);
+  }
+  return key;
+}
+
+absl::StatusOr<HashKey> LoadKey(const std::string& given, BorrowedFd source) {
+  std::string path = given;
+  if (path.empty()) {
+    (void)mkdir(kDirectory, 0700);
+    path = absl::StrCat(kDirectory, "/", NameOf(source), ".key");
+  }
+  auto key = Read(path);
+  if (!absl::IsNotFound(key.status())) return key;
+  key = Make(path);
+  // Another server was faster: its key is the one.
+  if (absl::IsAlreadyExists(key.status())) key = Read(path);
   return key;
 }
 

@@ -12,7 +12,8 @@ namespace handlefs {
 
 HashKey RandomKey();
 
-// Reads the key, or makes it (mode 0600) at first use. An empty path means
+// Reads the key, or makes it (mode 0600) at first use; servers that do so at
+// the same time get the same one. An empty path means
 // /var/lib/handlefs/UUID.key by the file system of `source`. Refuses a file
 // that others can read, and one that is not 16 bytes long.
 absl::StatusOr<HashKey> LoadKey(const std::string& given, BorrowedFd source);

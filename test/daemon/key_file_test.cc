@@ -2,11 +2,17 @@
 #include "daemon/key_file.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <thread>
+#include <vector>
 
 #include "temporary.h"
 
@@ -53,6 +59,49 @@ TEST_CASE("the key is made at first use and then stays", "[key]") {
   Loaded again = place.Load();
   REQUIRE(again.ok());
   CHECK(*again == *made);
+}
+
+TEST_CASE("makers at the same moment agree", "[key]") {
+  for (int round = 0; round < 50; ++round) {
+    KeyPlace place;
+    std::atomic<int> ready{0};
+    std::vector<std::thread> makers;
+    std::vector<Loaded> keys(2, absl::UnknownError("none"));
+    for (Loaded& key : keys) {
+      makers.emplace_back([&] {
+        ready.fetch_add(1);
+        while (ready < 2) {
+        }
+        key = place.Load();
+      });
+    }
+    for (std::thread& maker : makers) maker.join();
+    for (const Loaded& key : keys) {
+      INFO(key.status().message());
+      REQUIRE(key.ok());
+      CHECK(*key == *keys[0]);
+      CHECK(*key == *place.Load());
+    }
+    // Nothing but the key is left.
+    CHECK(std::distance(
+              std::filesystem::directory_iterator(place.directory.path()),
+              {}) == 1);
+  }
+}
+
+TEST_CASE("a key that cannot be written leaves nothing", "[key]") {
+  KeyPlace place;
+  // Without a signal the limit shows as an error.
+  auto before = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &old) == 0);
+  rlimit small{.rlim_cur = 8, .rlim_max = old.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  Loaded key = place.Load();
+  setrlimit(RLIMIT_FSIZE, &old);
+  std::signal(SIGXFSZ, before);
+  CHECK_FALSE(key.ok());
+  CHECK(std::filesystem::is_empty(place.directory.path()));
 }
 
 TEST_CASE("the bytes of the file are the key", "[key]") {
