@@ -5,8 +5,7 @@ namespace handlefs {
 BackingId Backings::Open(NodeId node, BorrowedFd fd, Wish wish, Access access) {
   absl::MutexLock lock(&mutex_);
   State& state = nodes_[Raw(node)];
-  if (state.passthrough == 0 && state.server == 0 &&
-      wish == Wish::kPassthrough) {
+  if (state.readers == 0 && state.writers == 0 && wish == Wish::kPassthrough) {
     auto id = connection_->OpenBacking(fd);
     if (id.ok()) {
       state.id = *id;
@@ -15,32 +14,24 @@ BackingId Backings::Open(NodeId node, BorrowedFd fd, Wish wish, Access access) {
       last_refusal_.store(id.error().value());
     }
   }
-  if (access == Access::kWrite) ++state.writers;
-  if (state.id == kNoBacking) {
-    ++state.server;
-    return kNoBacking;
-  }
-  ++state.passthrough;
+  ++(access == Access::kWrite ? state.writers : state.readers);
   return state.id;
 }
 
 void Backings::Release(NodeId node, BackingId id, Access access) {
   absl::MutexLock lock(&mutex_);
   auto it = nodes_.find(Raw(node));
-  if (it == nodes_.end()) return;
+  if (it == nodes_.end() || it->second.id != id) return;
   State& state = it->second;
-  if (access == Access::kWrite && state.writers > 0) --state.writers;
-  if (id == kNoBacking) {
-    if (state.server > 0) --state.server;
-  } else {
-    if (state.passthrough > 0) --state.passthrough;
-    if (state.passthrough == 0) {
-      (void)connection_->CloseBacking(state.id).ok();
-      state.id = kNoBacking;
-      with_id_.fetch_sub(1, std::memory_order_relaxed);
-    }
+  uint32_t& opens = access == Access::kWrite ? state.writers : state.readers;
+  if (opens == 0) return;
+  --opens;
+  if (state.readers != 0 || state.writers != 0) return;
+  if (id != kNoBacking) {
+    (void)connection_->CloseBacking(id).ok();
+    with_id_.fetch_sub(1, std::memory_order_relaxed);
   }
-  if (state.passthrough == 0 && state.server == 0) nodes_.erase(it);
+  nodes_.erase(it);
 }
 
 bool Backings::HasWriters(NodeId node) {
@@ -53,7 +44,7 @@ bool Backings::IsWritten(NodeId node) {
   if (with_id_.load(std::memory_order_relaxed) == 0) return false;
   absl::MutexLock lock(&mutex_);
   auto it = nodes_.find(Raw(node));
-  return it != nodes_.end() && it->second.passthrough > 0 &&
+  return it != nodes_.end() && it->second.id != kNoBacking &&
          it->second.writers > 0;
 }
 

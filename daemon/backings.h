@@ -27,6 +27,7 @@ class Backings {
   // For one more open of the node; kNoBacking means that reads and writes come
   // to the server.
   BackingId Open(NodeId node, BorrowedFd fd, Wish wish, Access access);
+  // With what Open was given and what it gave; anything else is ignored.
   void Release(NodeId node, BackingId id, Access access);
   // Open for writing in either way.
   bool HasWriters(NodeId node);
@@ -38,9 +39,9 @@ class Backings {
  private:
   struct State {
     BackingId id = kNoBacking;
-    uint32_t passthrough = 0;
-    uint32_t server = 0;
-    uint32_t writers = 0;  // of all opens
+    // Opens; all are alike.
+    uint32_t readers = 0;
+    uint32_t writers = 0;
   };
   io::Connection* const connection_;
   std::atomic<int> last_refusal_{0};

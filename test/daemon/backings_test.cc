@@ -168,6 +168,41 @@ TEST_CASE("a release of what is not open changes nothing", "[backings]") {
   CHECK(kernel.closed_wrongly == 0);
 }
 
+TEST_CASE("a release that does not match changes nothing", "[backings]") {
+  FakeConnection kernel;
+  Backings backings(&kernel);
+  auto wish = GENERATE(Wish::kPassthrough, Wish::kServer);
+  auto open = [&](Access access) {
+    return backings.Open(kNode, kFile, wish, access);
+  };
+  BackingId id = open(Access::kWrite);
+  const BackingId wrong = id == kNoBacking ? BackingId{5} : kNoBacking;
+  const bool unseen = wish == Wish::kPassthrough;
+  auto unchanged = [&] {
+    CHECK(kernel.closed_wrongly == 0);
+    CHECK(kernel.open() == (unseen ? 1 : 0));
+    CHECK(backings.HasWriters(kNode));
+    CHECK(backings.IsWritten(kNode) == unseen);
+  };
+  for (int i = 0; i < 3; ++i) {
+    backings.Release(kNode, wrong, Access::kWrite);
+    backings.Release(kNode, BackingId{99}, Access::kWrite);
+    backings.Release(kNode, wrong, Access::kRead);
+    // Nobody reads.
+    backings.Release(kNode, id, Access::kRead);
+    unchanged();
+  }
+  // Another node is counted for itself.
+  BackingId other =
+      backings.Open(kOther, kFile, Wish::kPassthrough, Access::kWrite);
+  CHECK(backings.IsWritten(kOther));
+  backings.Release(kOther, other, Access::kWrite);
+  unchanged();
+  backings.Release(kNode, id, Access::kWrite);
+  CHECK(kernel.open() == 0);
+  CHECK_FALSE(backings.HasWriters(kNode));
+}
+
 TEST_CASE("many opens and releases on many threads end with nothing open",
           "[backings]") {
   FakeConnection kernel;
