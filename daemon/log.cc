@@ -9,14 +9,19 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "absl/base/const_init.h"
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 
 namespace handlefs {
 namespace {
 
 enum class Target { kStderr, kJournal, kSyslog, kFile };
 std::atomic<Target> log_target{Target::kStderr};
-std::atomic<int> log_fd{STDERR_FILENO};
+// Held shared while a line is written: the descriptor is not closed meanwhile.
+absl::Mutex log_mutex(absl::kConstInit);
+int log_fd ABSL_GUARDED_BY(log_mutex) = STDERR_FILENO;
 std::atomic<LogLevel> log_level{LogLevel::kInfo};
 
 constexpr int Priority(LogLevel level) {
@@ -47,8 +52,16 @@ constexpr std::string_view Label(LogLevel level) {
 }
 
 void WriteLine(const std::string& line) {
+  absl::ReaderMutexLock lock(&log_mutex);
   // One write, so that lines of several threads do not mix.
-  (void)!write(log_fd.load(), line.data(), line.size());
+  (void)!write(log_fd, line.data(), line.size());
+}
+
+void Direct(Target target, int fd) {
+  absl::MutexLock lock(&log_mutex);
+  if (log_fd != STDERR_FILENO) close(log_fd);
+  log_fd = fd;
+  log_target.store(target);
 }
 
 // stderr is the journal if systemd says so and it is still that stream.
@@ -64,11 +77,11 @@ bool StderrIsJournal() {
 absl::Status SetLog(const std::string& target, LogLevel level) {
   log_level.store(level);
   if (target == "stderr") {
-    log_fd.store(STDERR_FILENO);
-    log_target.store(StderrIsJournal() ? Target::kJournal : Target::kStderr);
+    Direct(StderrIsJournal() ? Target::kJournal : Target::kStderr,
+           STDERR_FILENO);
   } else if (target == "syslog") {
     openlog("handlefs", LOG_PID, LOG_DAEMON);
-    log_target.store(Target::kSyslog);
+    Direct(Target::kSyslog, STDERR_FILENO);
   } else {
     int fd = open(target.c_str(),
                   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
@@ -76,8 +89,7 @@ absl::Status SetLog(const std::string& target, LogLevel level) {
       return absl::ErrnoToStatus(
           errno, absl::StrCat("cannot open the log file ", target));
     }
-    log_fd.store(fd);
-    log_target.store(Target::kFile);
+    Direct(Target::kFile, fd);
   }
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
 #include <thread>
 #include <vector>
@@ -111,6 +112,30 @@ TEST_CASE("a log file is appended to", "[log]") {
   Log(LogLevel::kInfo, "second");
   CHECK(ReadAll(path) == "handlefs: first\nhandlefs: second\n");
   CHECK(captured.Text().empty());
+}
+
+TEST_CASE("a log file that is left is closed", "[log]") {
+  CapturedStderr captured;
+  Temporary directory;
+  auto open_files = [&] {
+    int count = 0;
+    for (const auto& fd :
+         std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      auto target = std::filesystem::read_symlink(fd.path(), gone);
+      count += target.parent_path() == directory.path();
+    }
+    return count;
+  };
+  for (const char* name : {"first", "second", "first"}) {
+    CHECK(SetLog(directory / name, LogLevel::kInfo).ok());
+    CHECK(open_files() == 1);
+  }
+  std::string target = GENERATE("stderr", "syslog");
+  CHECK(SetLog(target, LogLevel::kInfo).ok());
+  CHECK(open_files() == 0);
+  // stderr itself never is.
+  CHECK(fcntl(STDERR_FILENO, F_GETFD) >= 0);
 }
 
 TEST_CASE("a log file that cannot be opened is told", "[log]") {
