@@ -34,7 +34,8 @@ bool IsRemote(uint64_t magic) {
 
 Result<struct statx> Look(BorrowedFd fd) {
   struct statx stx;
-  if (statx(fd.get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) != 0) {
+  if (statx(fd.get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID,
+            &stx) != 0) {
     return LastErrno();
   }
   return stx;
@@ -116,22 +117,31 @@ const HostFs& HostFsSet::at(uint16_t index) const {
   return *all_[index < all_.size() ? index : 0];
 }
 
+const HostFs* HostFsSet::Met(int mount_id) const {
+  if (mount_id == main_->mount_id) return main_;
+  absl::MutexLock lock(&mutex_);
+  for (const auto& fs : all_) {
+    if (fs->mount_id == mount_id) return fs.get();
+  }
+  return nullptr;
+}
+
 Result<const HostFs*> HostFsSet::Of(int mount_id, BorrowedFd dir,
                                     const char* name) {
-  if (mount_id == main_->mount_id) return main_;
-  {
-    absl::MutexLock lock(&mutex_);
-    for (const auto& fs : all_) {
-      if (fs->mount_id == mount_id) return fs.get();
-    }
-  }
+  if (const HostFs* met = Met(mount_id)) return met;
   // A name that leads into another mount leads to its root; opening it as a
-  // directory or regular file is safe, other mounted things go by descriptor.
+  // directory is safe, other mounted things go by descriptor.
   UniqueFd top(
-      openat(dir.get(), *name == '\0' ? "." : name,
+      openat(dir.get(), name,
              O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_DIRECTORY | O_CLOEXEC));
+  // What else fails (EMFILE) says nothing of the file system.
+  if (!top && errno != ENOTDIR && errno != ELOOP) return LastErrno();
   std::unique_ptr<HostFs> fs;
   if (top) {
+    ASSIGN_OR_RETURN(struct statx stx, Look(top));
+    if (stx.stx_mnt_id != static_cast<uint64_t>(mount_id)) {
+      return Errno(ESTALE);
+    }
     std::string why;
     ASSIGN_OR_RETURN(fs, Inspect(std::move(top), identity_, &why));
   } else {

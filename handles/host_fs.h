@@ -61,8 +61,10 @@ class HostFsSet {
 
   const HostFs& main() const { return *main_; }
   const HostFs& at(uint16_t index) const;
-  // The file system behind a mount id, made known on first sight. `dir`/`name`
-  // is the place where it was met.
+  // The file system behind a mount id; null: nothing of it was looked up yet.
+  const HostFs* Met(int mount_id) const;
+  // The same, made known on first sight. `dir`/`name` is the place where it was
+  // met; ESTALE if something else is there by now.
   Result<const HostFs*> Of(int mount_id, BorrowedFd dir, const char* name);
   // Null: not met yet by this server.
   const HostFs* ByTag(uint32_t tag) const;

@@ -264,8 +264,9 @@ Result<Nodes::Entry> Nodes::AdoptNameless(BorrowedFd fd) {
   if (fs_->main().has_handles) {
     auto at = NameToHandle(fd, "");
     if (at.ok()) {
-      ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at->mount_id, fd, ""));
-      if (fs->has_handles) {
+      // That of its directory, which was looked up.
+      const HostFs* fs = fs_->Met(at->mount_id);
+      if (fs != nullptr && fs->has_handles) {
         auto pin = std::make_shared<const UniqueFd>(std::move(path));
         // The pin first: it must count the lookup that this is.
         if (auto id =

@@ -1,5 +1,6 @@
 // Mounts inside the source, on the source, and of the source within itself.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
@@ -84,6 +85,56 @@ TEST_CASE("Mounts: hidden, as in a bind mount", "[mounted][nodes][mounts]") {
     auto file = Look(*nodes, kRootNode, "file");
     CHECK(file.stx.stx_ino != NumbersOf(m.source + "/file").ino);
   }
+}
+
+TEST_CASE("Mounts: met while descriptors are short",
+          "[mounted][nodes][mounts]") {
+  Mounts m;
+  auto nodes =
+      ServeTree(m.source, ConfigOf(Identity::kAuto), Submounts::kCross);
+  rlimit old{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &old) == 0);
+  rlimit none{.rlim_cur = 0, .rlim_max = old.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  auto failed = nodes->Lookup(kRootNode, "tmp");
+  setrlimit(RLIMIT_NOFILE, &old);
+  CHECK(ErrorOf(failed) == EMFILE);
+  // Not for good.
+  CHECK(nodes->FsOf(Look(*nodes, kRootNode, "tmp").id).has_handles);
+}
+
+TEST_CASE("Mounts: another thing at the place of a mount",
+          "[mounted][nodes][mounts]") {
+  Mounts m;
+  auto source = OpenSource(m.source, Submounts::kCross);
+  REQUIRE(source.ok());
+  auto made = HostFsSet::Make(*source, Identity::kAuto);
+  REQUIRE(made.ok());
+  HostFsSet& set = **made;
+  const BorrowedFd dir = source->root;
+  auto tmp = NameToHandle(dir, "tmp");
+  REQUIRE(ErrorOf(tmp) == 0);
+  CHECK(ErrorOf(set.Of(tmp->mount_id, dir, "plain")) == ESTALE);
+  CHECK(set.Met(tmp->mount_id) == nullptr);
+  auto fs = set.Of(tmp->mount_id, dir, "tmp");
+  REQUIRE(ErrorOf(fs) == 0);
+  CHECK((*fs)->is_memory);
+  CHECK(set.Met(tmp->mount_id) == *fs);
+}
+
+TEST_CASE("Mounts: a file without a name", "[mounted][nodes][mounts]") {
+  Mounts m;
+  auto nodes =
+      ServeTree(m.source, ConfigOf(Identity::kAuto), Submounts::kCross);
+  auto dir = Look(*nodes, kRootNode, "tmp");
+  auto path = nodes->Resolve(dir.id);
+  REQUIRE(ErrorOf(path) == 0);
+  UniqueFd fd(openat((*path)->get(), ".", O_TMPFILE | O_RDWR, 0600));
+  REQUIRE(fd);
+  auto file = nodes->AdoptNameless(fd);
+  REQUIRE(ErrorOf(file) == 0);
+  CHECK(&nodes->FsOf(file->id) == &nodes->FsOf(dir.id));
+  CHECK(nodes->FsOf(file->id).has_handles);
 }
 
 TEST_CASE("Mounts: crossed", "[mounted][nodes][mounts]") {
