@@ -1,5 +1,6 @@
 #include "io/offload.h"
 
+#include <algorithm>
 #include <csignal>
 #include <utility>
 
@@ -36,24 +37,45 @@ OffloadPool::~OffloadPool() {
 }
 
 unsigned OffloadPool::GroupLimit() const {
-  return per_group_.size() > 1 ? (limit_ + 1) / 2 : limit_;
+  return groups_.size() > 1 ? (limit_ + 1) / 2 : limit_;
 }
 
 std::deque<OffloadPool::Queued>::iterator OffloadPool::Next() {
   const unsigned limit = GroupLimit();
   auto it = queue_.begin();
-  while (it != queue_.end() && per_group_[it->group] >= limit) ++it;
+  while (it != queue_.end() && groups_[it->group].running >= limit) ++it;
   return it;
+}
+
+void OffloadPool::Staff() {
+  if (stopping_) return;
+  const unsigned limit = GroupLimit();
+  unsigned wanted = 0;
+  for (const auto& [id, group] : groups_) {
+    if (group.running < limit) {
+      wanted += std::min(group.queued, limit - group.running);
+    }
+  }
+  const size_t most = groups_.size() > 1 ? limit_ + (limit_ + 1) / 2 : limit_;
+  for (; idle_ < wanted && threads_.size() < most; ++idle_) {
+    Running& self = running_.emplace_back();
+    threads_.emplace_back([this, &self] { Serve(self); });
+  }
+}
+
+void OffloadPool::Forget(uint32_t group) {
+  auto it = groups_.find(group);
+  if (it->second.queued != 0 || it->second.running != 0) return;
+  groups_.erase(it);
+  // The others may have more threads now.
+  Staff();
 }
 
 void OffloadPool::Submit(uint32_t group, Packet packet) {
   absl::MutexLock lock(&mutex_);
-  per_group_.try_emplace(group, 0);
+  ++groups_[group].queued;
   queue_.push_back({group, std::move(packet)});
-  // A thread that is idle still may have been woken for an earlier request.
-  if (idle_ >= queue_.size() || threads_.size() >= limit_ || stopping_) return;
-  Running& self = running_.emplace_back();
-  threads_.emplace_back([this, &self] { Serve(self); });
+  Staff();
 }
 
 void OffloadPool::Serve(Running& self) {
@@ -61,23 +83,25 @@ void OffloadPool::Serve(Running& self) {
   mutex_.Lock();
   self.thread = pthread_self();
   while (true) {
-    ++idle_;
     mutex_.Await(absl::Condition(this, &OffloadPool::HasNext));
     --idle_;
     if (stopping_) break;
     auto next = Next();
     Queued job = std::move(*next);
     queue_.erase(next);
-    ++per_group_[job.group];
+    Group& group = groups_[job.group];
+    --group.queued;
+    ++group.running;
     self.busy = true;
     self.interrupted = false;
-    self.group = job.group;
     self.unique = job.packet.token.unique();
     mutex_.Unlock();
     work_(std::move(job.packet));
     mutex_.Lock();
     self.busy = false;
-    --per_group_[job.group];
+    ++idle_;
+    --group.running;
+    Forget(job.group);
   }
   mutex_.Unlock();
 }
@@ -87,7 +111,10 @@ bool OffloadPool::Interrupt(Unique target) {
   for (auto it = queue_.begin(); it != queue_.end(); ++it) {
     if (it->packet.token.unique() != target) continue;
     Packet packet = std::move(it->packet);
+    const uint32_t group = it->group;
     queue_.erase(it);
+    --groups_[group].queued;
+    Forget(group);
     mutex_.Unlock();
     packet.token.ReplyError(Errno(EINTR));
     return true;

@@ -1,6 +1,7 @@
 // Threads for requests that would wait: what a reader may not do. Bounded in
-// all, and for each group (a host file system) when there are several, so that
-// one hung file system cannot take every thread.
+// all, and for each group (a host file system) while there are several. A group
+// that is alone may take every thread; half as many more are kept for others
+// that come meanwhile, so that one hung file system does not hold them up.
 //
 // A request waits in the queue or runs; INTERRUPT reaches it in both: queued,
 // it is answered EINTR at once; running, its token is marked and its thread
@@ -53,13 +54,21 @@ class OffloadPool {
   };
   struct Running {
     bool busy = false;
-    uint32_t group = 0;
     Unique unique{0};
     bool interrupted = false;
     pthread_t thread{};
   };
 
+  // Forgotten when both are 0.
+  struct Group {
+    unsigned queued = 0;
+    unsigned running = 0;
+  };
+
   void Serve(Running& self);
+  // Starts threads for what may run and has none.
+  void Staff() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Forget(uint32_t group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   unsigned GroupLimit() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::deque<Queued>::iterator Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -72,9 +81,9 @@ class OffloadPool {
   absl::Mutex mutex_;
   std::deque<Queued> queue_ ABSL_GUARDED_BY(mutex_);
   std::deque<Running> running_ ABSL_GUARDED_BY(mutex_);  // one a thread
-  std::map<uint32_t, unsigned> per_group_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint32_t, Group> groups_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
-  unsigned idle_ ABSL_GUARDED_BY(mutex_) = 0;
+  unsigned idle_ ABSL_GUARDED_BY(mutex_) = 0;  // or about to be
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
