@@ -100,7 +100,7 @@ TEST_CASE("Mounts: met while descriptors are short",
   setrlimit(RLIMIT_NOFILE, &old);
   CHECK(ErrorOf(failed) == EMFILE);
   // Not for good.
-  CHECK(nodes->FsOf(Look(*nodes, kRootNode, "tmp").id).has_handles);
+  CHECK(nodes->FsOf(Look(*nodes, kRootNode, "tmp").id).is_memory);
 }
 
 TEST_CASE("Mounts: another thing at the place of a mount",

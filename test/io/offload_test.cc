@@ -136,6 +136,7 @@ TEST_CASE("a group that takes every thread does not hold up others",
   // Behind all of those, and not held up by them.
   pool.Submit(1, answers.MakePacket(2));
   CHECK(Eventually([&] { return answers.Of(2).has_value(); }));
+  CHECK(answers.size() == 1);
   CHECK(shop.Running() == 4);
   shop.Release();
   CHECK(pool.Drain(absl::InfiniteDuration()));
