@@ -99,17 +99,20 @@ struct Dispatch {
     packet.token.NoReply();
   }
 
-  // The op answers by itself, perhaps later.
-  template <Opcode kOp,
-            void (Ops::*kMethod)(OpContext, const Req<kOp>&, io::Token)>
-  static void Later(Server& server, io::Packet& packet) {
-    static_assert(proto::RowOf(kOp).reply == proto::ReplyKind::kHeader);
-    auto request = Decoded<kOp>(server, packet.raw);
-    if (!request.ok()) {
-      Finish(server, packet, request.error());
-      return;
+  // Answered when the lock is free.
+  static void WaitForLock(Server& server, io::Packet& packet) {
+    static_assert(proto::RowOf(Opcode::kSetlkw).reply ==
+                  proto::ReplyKind::kHeader);
+    auto request = Decoded<Opcode::kSetlkw>(server, packet.raw);
+    Status status = request.ok() ? server.ops_.Setlkw(OpContext{}, *request)
+                                 : Status(request.error());
+    if (status.ok()) {
+      Finish(server, packet, size_t{0});
+    } else if (!request.ok() || status.error() != Errno(EAGAIN)) {
+      Finish(server, packet, status.error());
+    } else {
+      server.ops_.WaitForLock(*request, server.Defer(packet));
     }
-    (server.ops_.*kMethod)(OpContext{}, *request, std::move(packet.token));
   }
 
   // Answered without the host.
@@ -194,7 +197,7 @@ constexpr Dispatch::Table Dispatch::MakeTable() {
   HANDLEFS_VALUE(kFsyncdir, Unit, Fsyncdir);
   HANDLEFS_VALUE(kGetlk, abi::LkOut, Getlk);
   HANDLEFS_VALUE(kSetlk, Unit, Setlk);
-  bind[Opcode::kSetlkw] = {.special = &Later<Opcode::kSetlkw, &Ops::Setlkw>};
+  bind[Opcode::kSetlkw] = {.special = &WaitForLock};
   HANDLEFS_VALUE(kAccess, Unit, Access);
   HANDLEFS_VALUE(kCreate, abi::CreateOut, Create);
   bind[Opcode::kInterrupt] = {.special = &Interrupt};

@@ -138,7 +138,9 @@ class Ops {
   // ops_lock.cc
   Result<abi::LkOut> Getlk(OpContext, const Req<Opcode::kGetlk>&);
   Status Setlk(OpContext, const Req<Opcode::kSetlk>&);
-  void Setlkw(OpContext, const Req<Opcode::kSetlkw>&, io::Token);
+  // EAGAIN: it has to wait, and is given to WaitForLock.
+  Status Setlkw(OpContext, const Req<Opcode::kSetlkw>&);
+  void WaitForLock(const Req<Opcode::kSetlkw>&, io::LateReply);
 
   // Takes back what an op gave that succeeded with this payload and whose reply
   // the kernel throws away: the lookup, the open file; and with kNames what it
@@ -162,6 +164,9 @@ class Ops {
                             const abi::CreateIn& in,
                             const abi::InHeader& caller,
                             const proto::Extensions& ext);
+  // Best effort: removes the name of a file that was just made and that the
+  // kernel will not learn of.
+  static void Unmake(BorrowedFd dir, const char* name, BorrowedFd file);
   Validity AttrValidity(NodeId node);
   Result<abi::AttrOut> AttrOf(NodeId node, BorrowedFd fd);
   Status ApplyContext(const proto::Extensions& ext, BorrowedFd dir,

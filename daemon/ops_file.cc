@@ -164,10 +164,25 @@ Result<UniqueFd> Ops::MakeFile(BorrowedFd dir, const char* name,
     }
   }
   if (ext.secctx && !ext.secctx->value.empty()) {
-    RETURN_IF_ERROR(SetXattrAt(nodes_.proc_fds(), fd, ext.secctx->name.c_str(),
-                               ext.secctx->value, 0));
+    Status status = SetXattrAt(nodes_.proc_fds(), fd, ext.secctx->name.c_str(),
+                               ext.secctx->value, 0);
+    if (!status.ok()) {
+      Unmake(dir, name, fd);
+      return status.error();
+    }
   }
   return fd;
+}
+
+void Ops::Unmake(BorrowedFd dir, const char* name, BorrowedFd file) {
+  // Not what somebody on the host has put there meanwhile.
+  struct stat made, there;
+  if (fstat(file.get(), &made) != 0 ||
+      fstatat(dir.get(), name, &there, AT_SYMLINK_NOFOLLOW) != 0 ||
+      made.st_ino != there.st_ino || made.st_dev != there.st_dev) {
+    return;
+  }
+  unlinkat(dir.get(), name, 0);
 }
 
 Result<abi::CreateOut> Ops::Create(OpContext,
@@ -176,9 +191,12 @@ Result<abi::CreateOut> Ops::Create(OpContext,
   const char* name = request.text.c_str();
   ASSIGN_OR_RETURN(UniqueFd fd, MakeFile(*dir, name, request.in, request.header,
                                          request.ext));
-  ASSIGN_OR_RETURN(Nodes::Entry entry,
-                   nodes_.LookupIn(*dir, request.node(), name));
-  return Created(entry, std::move(fd), HostFlags(request.in.flags) & ~O_TRUNC);
+  auto entry = nodes_.LookupIn(*dir, request.node(), name);
+  if (!entry.ok()) {
+    Unmake(*dir, name, fd);
+    return entry.error();
+  }
+  return Created(*entry, std::move(fd), HostFlags(request.in.flags) & ~O_TRUNC);
 }
 
 Status Ops::MkobjHandle(OpContext context,
@@ -189,13 +207,16 @@ Status Ops::MkobjHandle(OpContext context,
   if (request.in.mode != 0 && !S_ISREG(request.in.mode)) return Errno(EINVAL);
   ASSIGN_OR_RETURN(UniqueFd fd, MakeFile(*dir, name, request.in, request.header,
                                          request.ext));
-  ASSIGN_OR_RETURN(Nodes::Entry entry,
-                   nodes_.LookupIn(*dir, request.node(), name));
+  auto entry = nodes_.LookupIn(*dir, request.node(), name);
+  if (!entry.ok()) {
+    Unmake(*dir, name, fd);
+    return entry.error();
+  }
   if (context.chain != nullptr) {
     context.chain->made = std::move(fd);
     context.chain->made_flags = HostFlags(request.in.flags) & ~O_TRUNC;
   }
-  PutEntry(entry, out);
+  PutEntry(*entry, out);
   return Ok();
 }
 

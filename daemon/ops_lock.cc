@@ -69,21 +69,21 @@ Status Ops::Setlk(OpContext, const Req<Opcode::kSetlk>& request) {
   return status;
 }
 
-void Ops::Setlkw(OpContext, const Req<Opcode::kSetlkw>& request,
-                 io::Token token) {
+Status Ops::Setlkw(OpContext, const Req<Opcode::kSetlkw>& request) {
+  ASSIGN_OR_RETURN(FilePtr file,
+                   FileOf(Fh{request.in.fh}, request.node(), O_RDONLY));
+  Status status = SetLock(request.header, request.in, file);
+  if (status.ok() && request.in.lk.type != F_WRLCK) {
+    waiters_.Wake(request.node());
+  }
+  return status;
+}
+
+void Ops::WaitForLock(const Req<Opcode::kSetlkw>& request,
+                      io::LateReply reply) {
   auto file = FileOf(Fh{request.in.fh}, request.node(), O_RDONLY);
-  Status status = file.ok() ? SetLock(request.header, request.in, *file)
-                            : Status(file.error());
-  if (status.ok()) {
-    if (request.in.lk.type != F_WRLCK) waiters_.Wake(request.node());
-    token.Reply(0);
-    return;
-  }
-  if (status.error() != Errno(EAGAIN)) {
-    token.ReplyError(status.error());
-    return;
-  }
-  waiters_.Add(request.node(), token.Defer(),
+  if (!file.ok()) return reply.Send(file.error());
+  waiters_.Add(request.node(), std::move(reply),
                [this, header = request.header, in = request.in, file = *file] {
                  return SetLock(header, in, file);
                });

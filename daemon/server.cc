@@ -11,7 +11,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "daemon/log.h"
-#include "proto/explain.h"
 #include "proto/text.h"
 
 namespace handlefs {
@@ -66,6 +65,10 @@ Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
     pool_ = std::make_unique<io::OffloadPool>(
         options.threads, [this] { OnThreadStart(); },
         [this](io::Packet packet) { Run(std::move(packet), Place::kPool); });
+    pool_->OnCalledOff([this](const io::Packet& packet, Errno error) {
+      TraceReply(packet.raw,
+                 proto::MakeErrorHeader(packet.token.unique(), error), {});
+    });
   }
   transport.SetTick([this] { return Tick(); });
 }
@@ -127,12 +130,26 @@ void Server::TraceReply(const proto::RawRequest& raw,
                         const abi::OutHeader& header,
                         proto::Bytes payload) const {
   if (options_.trace == Switch::kOff) return;
-  proto::Asked asked = proto::AskedBy(raw, framing_.load());
+  TraceReply(proto::AskedBy(raw, framing_.load()), header, payload);
+}
+
+void Server::TraceReply(const proto::Asked& asked, const abi::OutHeader& header,
+                        proto::Bytes payload) const {
   LogTrace(proto::ExplainReply(asked, header, payload).text);
   if (!TracesRaw()) return;
   LogTrace(absl::StrCat("tx ",
                         proto::HexOf(std::as_bytes(std::span(&header, 1))),
                         proto::HexOf(payload)));
+}
+
+io::LateReply Server::Defer(io::Packet& packet) const {
+  if (options_.trace == Switch::kOff) return packet.token.Defer();
+  proto::Asked asked = proto::AskedBy(packet.raw, framing_.load());
+  io::LateReply reply = packet.token.Defer();
+  reply.Watch([this, asked](const abi::OutHeader& header) {
+    TraceReply(asked, header, {});
+  });
+  return reply;
 }
 
 void Server::Start(io::Packet packet) {
@@ -142,6 +159,7 @@ void Server::Start(io::Packet packet) {
       failure_ = std::move(why);
     }
     state_.store(State::kFailed);
+    TraceReply(p.raw, proto::MakeErrorHeader(p.token.unique(), error), {});
     p.token.ReplyError(error);
     transport_.Stop();
   };

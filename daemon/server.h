@@ -25,6 +25,7 @@
 #include "io/slot.h"
 #include "io/transport.h"
 #include "io/uring_transport.h"
+#include "proto/explain.h"
 
 namespace handlefs {
 
@@ -78,6 +79,10 @@ class Server final : public io::PacketHandler {
   void TraceRequest(const proto::RawRequest& raw) const;
   void TraceReply(const proto::RawRequest& raw, const abi::OutHeader& header,
                   proto::Bytes payload) const;
+  void TraceReply(const proto::Asked& asked, const abi::OutHeader& header,
+                  proto::Bytes payload) const;
+  // Gives the buffers back; the reply comes later and is traced then.
+  io::LateReply Defer(io::Packet& packet) const;
 
   const Options options_;
   const HostFacts facts_;

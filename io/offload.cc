@@ -32,8 +32,13 @@ OffloadPool::~OffloadPool() {
     queued.swap(queue_);
     threads.swap(threads_);
   }
-  for (Queued& q : queued) q.packet.token.ReplyError(Errno(EINTR));
+  for (Queued& q : queued) CallOff(q.packet);
   for (std::thread& thread : threads) thread.join();
+}
+
+void OffloadPool::CallOff(Packet& packet) const {
+  if (tell_) tell_(packet, Errno(EINTR));
+  packet.token.ReplyError(Errno(EINTR));
 }
 
 unsigned OffloadPool::GroupLimit() const {
@@ -116,7 +121,7 @@ bool OffloadPool::Interrupt(Unique target) {
     --groups_[group].queued;
     Forget(group);
     mutex_.Unlock();
-    packet.token.ReplyError(Errno(EINTR));
+    CallOff(packet);
     return true;
   }
   bool found = false;

@@ -37,6 +37,11 @@ class OffloadPool {
   // Waits for what runs and answers EINTR to what is queued.
   ~OffloadPool();
 
+  // Told of each queued request that is called off, before its answer. Set
+  // before the first Submit.
+  void OnCalledOff(std::function<void(const Packet&, Errno)> tell) {
+    tell_ = std::move(tell);
+  }
   // `group` tells file systems apart.
   void Submit(uint32_t group, Packet packet);
   // True if the request was found here.
@@ -65,6 +70,7 @@ class OffloadPool {
     unsigned running = 0;
   };
 
+  void CallOff(Packet& packet) const;
   void Serve(Running& self);
   // Starts threads for what may run and has none.
   void Staff() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -78,6 +84,7 @@ class OffloadPool {
   const unsigned limit_;
   const std::function<void()> start_;
   const Work work_;
+  std::function<void(const Packet&, Errno)> tell_;
   absl::Mutex mutex_;
   std::deque<Queued> queue_ ABSL_GUARDED_BY(mutex_);
   std::deque<Running> running_ ABSL_GUARDED_BY(mutex_);  // one a thread

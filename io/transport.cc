@@ -24,9 +24,11 @@ std::string_view Describe(StopReason reason) {
 void LateReply::Send(Status status) {
   ReplyPort* port = std::exchange(port_, nullptr);
   if (port == nullptr) return;
-  port->SendHeader(status.ok()
-                       ? proto::MakeOutHeader(unique_, 0)
-                       : proto::MakeErrorHeader(unique_, status.error()));
+  const abi::OutHeader header =
+      status.ok() ? proto::MakeOutHeader(unique_, 0)
+                  : proto::MakeErrorHeader(unique_, status.error());
+  if (watch_) watch_(header);
+  port->SendHeader(header);
 }
 
 void Token::Drop() {

@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -56,17 +57,24 @@ class LateReply {
   LateReply() = default;
   LateReply(ReplyPort* port, Unique unique) : port_(port), unique_(unique) {}
   LateReply(LateReply&& other) noexcept
-      : port_(std::exchange(other.port_, nullptr)), unique_(other.unique_) {}
+      : port_(std::exchange(other.port_, nullptr)),
+        unique_(other.unique_),
+        watch_(std::move(other.watch_)) {}
   LateReply& operator=(LateReply&& other) noexcept {
     if (this != &other) {
       Drop();
       port_ = std::exchange(other.port_, nullptr);
       unique_ = other.unique_;
+      watch_ = std::move(other.watch_);
     }
     return *this;
   }
   ~LateReply() { Drop(); }
   Unique unique() const { return unique_; }
+  // Called with the reply before it is sent, whoever does that.
+  void Watch(std::function<void(const abi::OutHeader&)> watch) {
+    watch_ = std::move(watch);
+  }
   void Send(Status status);
 
  private:
@@ -75,6 +83,7 @@ class LateReply {
   }
   ReplyPort* port_ = nullptr;
   Unique unique_{0};
+  std::function<void(const abi::OutHeader&)> watch_;
 };
 
 // One request in the server's hands, with the buffers for it and its reply.

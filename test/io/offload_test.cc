@@ -192,12 +192,19 @@ TEST_CASE("INTERRUPT of a queued request answers it", "[offload]") {
   Answers answers;
   Workshop shop;
   OffloadPool pool(1, Nothing, shop.work());
+  std::vector<uint64_t> called_off;
+  pool.OnCalledOff([&](const Packet& packet, Errno error) {
+    CHECK(error == Errno(EINTR));
+    CHECK_FALSE(answers.Of(Raw(packet.token.unique())));
+    called_off.push_back(Raw(packet.token.unique()));
+  });
   pool.Submit(0, answers.MakePacket(Workshop::kWaits));
   CHECK(Eventually([&] { return shop.Runs(Workshop::kWaits); }));
   pool.Submit(0, answers.MakePacket(2));
   pool.Submit(0, answers.MakePacket(4));
   CHECK(pool.Interrupt(Unique{4}));
   CHECK(answers.Of(4) == EINTR);
+  CHECK(called_off == std::vector<uint64_t>{4});
   CHECK_FALSE(answers.Of(2));
   shop.Release();
   CHECK(pool.Drain(absl::InfiniteDuration()));

@@ -230,6 +230,26 @@ TEST_CASE("a file that could not be opened is gone again", "[handles]") {
   CHECK(f.Descriptors() == before);
 }
 
+TEST_CASE("a file whose node cannot be given is not made", "[handles]") {
+  using Few = DaemonProcess::FewDescriptors;
+  Rfc f({"--dialect=lookup-handle-v3", "--identity=fd"});
+  auto entries = [&] {
+    return std::distance(std::filesystem::directory_iterator(f.tree.source()),
+                         std::filesystem::directory_iterator());
+  };
+  Chain chain(Framing::kV5, Chain::kAtomicV5);
+  chain.Mkobj(kRoot, "new", O_RDWR | O_CREAT, 0600).Statx(1).Open(1, O_RDWR);
+  {
+    // Enough to make it, and none to look at it.
+    Few few(f.kernel->process(), 1);
+    for (const Answer& sub : f.Run(chain)) CHECK(sub.error == EMFILE);
+    CHECK(ErrorOf(f.kernel->Create(kRoot, "new", O_RDWR, 0600)) == EMFILE);
+    CHECK(entries() == 0);
+  }
+  for (const Answer& sub : f.Run(chain)) CHECK(sub.ok());
+  CHECK(entries() == 1);
+}
+
 TEST_CASE("extensions of a sub, in any order, told or not", "[handles]") {
   Rfc f;
   std::filesystem::create_directory(f.tree.Path("d"));

@@ -10,7 +10,8 @@ namespace {
 constexpr uint64_t kAlice = 0xa11ce, kBob = 0xb0b;
 
 struct LockedFile : Served {
-  LockedFile() {
+  explicit LockedFile(std::vector<std::string> options = {})
+      : Served(std::move(options)) {
     tree.Write("a", "0123456789");
     node = kernel.Node(kRoot, "a");
     alice = kernel.OpenFh(node, O_RDWR);
@@ -188,6 +189,37 @@ TEST_CASE("a connection may end while somebody waits", "[locks]") {
   REQUIRE(f.Set(kAlice, F_WRLCK, 0, 9) == 0);
   f.kernel.Send(f.Ask(Opcode::kSetlkw, kBob, F_WRLCK, 0, 9));
   f.kernel.Barrier();
+}
+
+TEST_CASE("the trace has late replies, too", "[locks]") {
+  LockedFile f({"-d"});
+  if (!f.Posix()) return;
+  auto traced = [&](uint64_t unique, std::string_view result) {
+    return f.kernel.process().Stderr().find("tx " + std::to_string(unique) +
+                                            " SETLKW " + std::string(result) +
+                                            "\n") != std::string::npos;
+  };
+  REQUIRE(f.Set(kAlice, F_WRLCK, 0, 9) == 0);
+  uint64_t waits = f.kernel.Send(f.Ask(Opcode::kSetlkw, kBob, F_WRLCK, 0, 4));
+  uint64_t called_off =
+      f.kernel.Send(f.Ask(Opcode::kSetlkw, kBob, F_WRLCK, 5, 9));
+  f.kernel.Barrier();
+  f.kernel.Send(Message(Opcode::kInterrupt, 0)
+                    .Put(abi::InterruptIn{.unique = called_off}));
+  CHECK(ErrorOf(f.kernel.Receive(called_off)) == EINTR);
+  CHECK(traced(called_off, "EINTR"));
+  CHECK_FALSE(traced(waits, "OK"));
+  REQUIRE(f.Set(kAlice, F_UNLCK, 0, 9) == 0);
+  CHECK(f.kernel.Receive(waits).ok());
+  CHECK(traced(waits, "OK"));
+  // Those that need not wait.
+  uint64_t at_once = f.kernel.Send(f.Ask(Opcode::kSetlkw, kBob, F_UNLCK, 0, 9));
+  CHECK(f.kernel.Receive(at_once).ok());
+  CHECK(traced(at_once, "OK"));
+  auto bad = f.Ask(Opcode::kSetlkw, kBob, F_WRLCK, 9, 0);
+  uint64_t refused = f.kernel.Send(bad);
+  CHECK(ErrorOf(f.kernel.Receive(refused)) == EINVAL);
+  CHECK(traced(refused, "EINVAL"));
 }
 
 }  // namespace

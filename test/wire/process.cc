@@ -132,4 +132,28 @@ std::string DaemonProcess::Stderr() const {
   return text;
 }
 
+DaemonProcess::FewDescriptors::FewDescriptors(const DaemonProcess& process,
+                                              size_t free)
+    : pid_(process.pid()) {
+  const auto open = "/proc/" + std::to_string(pid_) + "/fd/";
+  rlim_t limit = 0;
+  for (; free > 0; ++limit) {
+    if (!std::filesystem::exists(
+            std::filesystem::symlink_status(open + std::to_string(limit)))) {
+      --free;
+    }
+  }
+  if (prlimit(pid_, RLIMIT_NOFILE, nullptr, &before_) != 0) {
+    throw WireFailure("prlimit");
+  }
+  rlimit few{.rlim_cur = limit, .rlim_max = before_.rlim_max};
+  if (prlimit(pid_, RLIMIT_NOFILE, &few, nullptr) != 0) {
+    throw WireFailure("prlimit");
+  }
+}
+
+DaemonProcess::FewDescriptors::~FewDescriptors() {
+  prlimit(pid_, RLIMIT_NOFILE, &before_, nullptr);
+}
+
 }  // namespace handlefs::test

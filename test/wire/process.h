@@ -3,6 +3,7 @@
 #ifndef HANDLEFS_TEST_WIRE_PROCESS_H_
 #define HANDLEFS_TEST_WIRE_PROCESS_H_
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <filesystem>
@@ -58,6 +59,19 @@ class DaemonProcess {
   // sanitizer said anything.
   void ExpectEnd(int status);
   std::string Stderr() const;
+  // Leaves it `free` descriptors more than it has open; destroyed, none are
+  // missing any more.
+  class FewDescriptors {
+   public:
+    FewDescriptors(const DaemonProcess& process, size_t free);
+    ~FewDescriptors();
+    FewDescriptors(const FewDescriptors&) = delete;
+    FewDescriptors& operator=(const FewDescriptors&) = delete;
+
+   private:
+    const pid_t pid_;
+    rlimit before_{};
+  };
 
  private:
   bool Wait(int milliseconds);
