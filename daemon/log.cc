@@ -20,7 +20,7 @@ namespace {
 enum class Target { kStderr, kJournal, kSyslog, kFile };
 std::atomic<Target> log_target{Target::kStderr};
 // Held shared while a line is written: the descriptor is not closed meanwhile.
-absl::Mutex log_mutex(absl::kConstInit);
+constinit absl::Mutex log_mutex(absl::kConstInit);  // NOLINT: cannot throw
 int log_fd ABSL_GUARDED_BY(log_mutex) = STDERR_FILENO;
 std::atomic<LogLevel> log_level{LogLevel::kInfo};
 

@@ -118,10 +118,9 @@ bool Server::SendOne(const Buffer& message) {
                      MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n >= 0) return true;
     if (errno == EINTR) continue;
-    // ENOBUFS: no memory for a large message now.
-    if (errno == EAGAIN || errno == ENOBUFS) return false;
-    // The connection has ended; whoever reads it next is told.
-    return true;
+    // ENOBUFS: no memory for a large message now. Anything else: the connection
+    // has ended; whoever reads it next is told.
+    return errno != EAGAIN && errno != ENOBUFS;
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <cassert>
+
 #include "proto/base/ids.h"
 #include "proto/cursor.h"
 #include "proto/flags.h"
@@ -95,7 +97,8 @@ Buffer Translator::Plain(Exchange& e) {
   return out;
 }
 
-Buffer Translator::Frame(Exchange& e) {
+Buffer Translator::Frame(const Exchange& e) const {
+  assert(layout_.framing != nullptr);  // else nothing becomes a compound
   abi::InHeader header = e.header;
   header.opcode = static_cast<uint32_t>(Opcode::kCompound);
   header.nodeid = 0;

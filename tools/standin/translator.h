@@ -38,7 +38,7 @@ class Translator {
   Buffer LookupAndGetattr(Exchange& exchange, std::string_view name);
   Buffer Open(Exchange& exchange);
   Buffer Create(Exchange& exchange);
-  Buffer Frame(Exchange& exchange);
+  Buffer Frame(const Exchange& exchange) const;
   bool IsFirstLookup(const Exchange& exchange, std::string_view name);
   // The extension of a lookup; nothing where the kernel sends none.
   Buffer LookupExtension(Exchange& exchange, std::string_view name);

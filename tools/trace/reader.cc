@@ -19,13 +19,13 @@ int Digit(char c) {
 
 std::string_view Trim(std::string_view text) {
   size_t first = text.find_first_not_of(kBlanks);
-  if (first == text.npos) return {};
+  if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(kBlanks) + 1 - first);
 }
 
 bool IsHex(std::string_view text) {
   for (char c : text) {
-    if (Digit(c) < 0 && kBlanks.find(c) == kBlanks.npos) return false;
+    if (Digit(c) < 0 && kBlanks.find(c) == std::string_view::npos) return false;
   }
   return !text.empty();
 }
@@ -123,7 +123,8 @@ bool Reader::TakeLine(std::string_view line) {
 bool Reader::Feed(std::string_view bytes) {
   if (!error_.empty()) return false;
   if (format_ == Format::kDetect && !bytes.empty()) {
-    format_ = bytes.find('\0') == bytes.npos ? Format::kHex : Format::kBinary;
+    format_ = bytes.find('\0') == std::string_view::npos ? Format::kHex
+                                                         : Format::kBinary;
   }
   if (format_ == Format::kBinary) {
     message_ += bytes;
@@ -132,7 +133,7 @@ bool Reader::Feed(std::string_view bytes) {
   }
   input_ += bytes;
   size_t done = 0;
-  for (size_t end; (end = input_.find('\n', done)) != input_.npos;
+  for (size_t end; (end = input_.find('\n', done)) != std::string::npos;
        done = end + 1) {
     if (!TakeLine(std::string_view(input_).substr(done, end - done))) {
       return false;
