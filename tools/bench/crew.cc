@@ -48,6 +48,7 @@ class Crew {
     for (pid_t pid : pids_) kill(pid, SIGKILL);
     if (!done_) task_.on_trouble(pids_);
     for (pid_t pid : pids_) KillAndReap(pid);
+    if (!done_) task_.on_trouble({});
     if (shared_ != nullptr) munmap(shared_, sizeof(Shared));
   }
 
@@ -92,7 +93,7 @@ class Crew {
 
   [[noreturn]] void Serve(int index) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    Signals::Restore();
+    // Ctrl-C stays blocked here: the harness ends its clients itself.
     leave_.write_end.reset();
     ClientReport& report = shared_->reports[index];
     Client client({.index = index,

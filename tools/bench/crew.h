@@ -34,8 +34,9 @@ struct Task {
   // In the harness, when all are ready and when all have measured.
   std::function<void(const std::vector<pid_t>&)> on_start = [](auto&) {};
   std::function<void(const std::vector<pid_t>&)> on_end = [](auto&) {};
-  // In the harness, when the clients must end before they have measured. It
-  // has to free those that wait for a server: not even SIGKILL does.
+  // In the harness, when the clients must end before they have measured, and
+  // again without them when they have ended. It has to free those that wait for
+  // a server, which not even SIGKILL does, and to end what they had started.
   std::function<void(const std::vector<pid_t>&)> on_trouble = [](auto&) {};
   // Until there is trouble.
   double seconds = 120;

@@ -101,12 +101,20 @@ void Runner::Run(Results* results) {
   }
 }
 
+void Runner::EndOthers(std::vector<pid_t> clients) const {
+  clients.insert(clients.end(), strangers_.begin(), strangers_.end());
+  for (pid_t pid : Descendants(getpid(), clients)) KillAndReap(pid);
+}
+
 Gathered Runner::OnNative(const std::function<void(Client&)>& work) {
   Task task;
   task.root = scratch_.source();
   task.warm_up = work;
   task.measure = [](Client& client) { client.Measured(1, 1); };
   task.seconds = kPrepareSeconds;
+  task.on_trouble = [this](const std::vector<pid_t>& clients) {
+    EndOthers(clients);
+  };
   return RunCrew(task, options_.knobs, signals_);
 }
 
@@ -157,7 +165,11 @@ Gathered Runner::OnSystem(const Workload& workload, const System& system,
   task.measure = workload.measure;
   task.seconds = options_.patience + 2 * options_.knobs.seconds;
   task.on_trouble = [&](const std::vector<pid_t>& clients) {
-    if (served) server.Kill(clients);
+    if (served) {
+      server.Kill(clients);
+    } else {
+      EndOthers(clients);
+    }
   };
   task.on_start = [&](const std::vector<pid_t>& clients) {
     if (!served) return;

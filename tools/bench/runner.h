@@ -35,6 +35,8 @@ class Runner {
   bool Prepare(const Workload& workload, Cell& cell);
   Gathered OnSystem(const Workload& workload, const System& system,
                     Sample* sample);
+  // Programs that clients had started.
+  void EndOthers(std::vector<pid_t> clients) const;
   bool IsOver() const;
 
   const Options& options_;
