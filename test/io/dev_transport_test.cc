@@ -427,7 +427,10 @@ TEST_CASE("the watchdog ticks", "[dev]") {
   auto transport = DevTransport::Create(std::move(link.device), {});
   REQUIRE(transport.ok());
   std::atomic<int> ticks{0};
-  (*transport)->SetTick([&] { ++ticks; });
+  (*transport)->SetTick([&] {
+    ++ticks;
+    return io::Activity::kIdle;
+  });
   Handler handler;
   std::thread thread([&] { (*transport)->Run(handler); });
   CHECK(Eventually([&] { return ticks >= 3; }));
