@@ -40,6 +40,7 @@ class UringEntry final : public Exchange, public ReplyPort {
   const std::array<iovec, 2>& buffers() const { return buffers_; }
   UringQueue& queue() const { return *queue_; }
   uint64_t commit_id() const;
+  uint64_t node() const { return node_; }  // of the request that was read
 
   // What the kernel has put into the buffers. EINVAL: its sizes contradict each
   // other; the header is there all the same.
@@ -63,6 +64,7 @@ class UringEntry final : public Exchange, public ReplyPort {
   std::span<std::byte> memory_;
   std::array<iovec, 2> buffers_{};
   std::vector<std::byte> aside_;
+  uint64_t node_ = 0;
   size_t touched_ = 0;  // bytes of the payload since it was last given back
 };
 

@@ -24,11 +24,35 @@ constexpr uint64_t kWakeTag = 1;
 constexpr unsigned kRingEntries = 64;
 // Of one queue: more requests than these never wait elsewhere at once.
 constexpr size_t kMaxEntries = 1024;
+// Marks the NOTIFY_REPLYs that are asked for here; the kernel counts its
+// requests from 2 in steps of 2.
+constexpr uint64_t kNudge = uint64_t{1} << 62;
 constexpr absl::Duration kRetry = absl::Microseconds(200);
 // Where the command stands in a 128-byte SQE.
 constexpr size_t kCommandOffset = 48;
 
 thread_local UringLane* this_lane = nullptr;
+
+bool Pin(int cpu) {
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(static_cast<size_t>(cpu), &cpus);
+  return pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus) == 0;
+}
+
+// Whether the request is surely about a regular file.
+bool IsOnFile(uint32_t opcode) {
+  switch (static_cast<proto::Opcode>(opcode)) {
+    case proto::Opcode::kOpen:
+    case proto::Opcode::kRead:
+    case proto::Opcode::kWrite:
+    case proto::Opcode::kFlush:
+    case proto::Opcode::kRelease:
+      return true;
+    default:
+      return false;
+  }
+}
 
 bool IsOver(int error) { return error == ENOTCONN || error == ECONNABORTED; }
 
@@ -64,12 +88,7 @@ void UringLane::Main() {
   this_lane = this;
   // First, so that what is allocated lies near the CPU. A CPU that may not be
   // used (a cpuset) is served from where this thread may run.
-  if (setup_.cpu) {
-    cpu_set_t cpus;
-    CPU_ZERO(&cpus);
-    CPU_SET(static_cast<size_t>(*setup_.cpu), &cpus);
-    (void)pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
-  }
+  pinned_ = setup_.cpu && Pin(*setup_.cpu);
   absl::Status status = Make();
   {
     absl::MutexLock lock(&mutex_);
@@ -105,9 +124,8 @@ absl::Status UringLane::Make() {
   absl::Status status = OpenRing();
   if (!status.ok()) return status;
   for (UringQueue& queue : queues_) {
-    entries_.push_back(
-        std::make_unique<UringEntry>(this, &queue, setup_.payload_size));
-    ++queue.entries;
+    for (size_t i = 0; i < setup_.depth; ++i) Add(queue);
+    queue.was_dry = setup_.is_relief;
   }
   return absl::OkStatus();
 }
@@ -183,12 +201,66 @@ void UringLane::CommitReturned() {
   for (UringEntry* entry : returned) Commit(entry);
 }
 
-void UringLane::Grow(UringQueue& queue) {
-  if (queue.entries >= kMaxEntries) return;
+void UringLane::Add(UringQueue& queue) {
   entries_.push_back(
       std::make_unique<UringEntry>(this, &queue, setup_.payload_size));
   ++queue.entries;
+}
+
+void UringLane::Grow(UringQueue& queue) {
+  queue.was_dry = true;
+  // An earlier nudge may have found no entry and wait itself.
+  queue.nudged = false;
+  if (queue.entries >= kMaxEntries) return;
+  Add(queue);
   Register(entries_.back().get());
+}
+
+void UringLane::NudgeDryQueues() {
+  // Only on its own CPU can a lane ask for its queue. The queues of CPUs that
+  // are offline have nobody to wait.
+  if (!pinned_) return;
+  UringQueue& queue = queues_[0];
+  if (!queue.was_dry || queue.nudged || queue.in_kernel == 0) return;
+  io_uring_submit(&ring_);  // an entry must be there to take it
+  // The kernel retrieves from regular files alone, which it must know (EINVAL,
+  // ENOENT): those of requests that wait are, the last one that was used may.
+  std::vector<uint64_t> nodes = setup_.hints;
+  nodes.push_back(file_.load(std::memory_order_relaxed));
+  for (const auto& entry : entries_) {
+    if (entry->place == UringEntry::Place::kServer) {
+      nodes.push_back(entry->node());
+    }
+  }
+  for (uint64_t node : nodes) {
+    auto ask = proto::Retrieve(Unique{kNudge}, NodeId{node}, 0, 0);
+    queue.nudged = node != 0 && write(setup_.device.get(), ask.bytes().data(),
+                                      ask.bytes().size()) > 0;
+    if (queue.nudged) return;
+  }
+}
+
+// The commit of a probe has been submitted, and a request that waited would
+// have completed it at once.
+void UringLane::CheckProbes() {
+  for (UringQueue& queue : queues_) {
+    UringEntry* probe = std::exchange(queue.probe, nullptr);
+    if (probe == nullptr) continue;
+    queue.nudged = false;
+    unsigned head;
+    io_uring_cqe* cqe;
+    bool found = false;
+    io_uring_for_each_cqe(&ring_, head, cqe) {
+      found |= io_uring_cqe_get_data(cqe) == probe;
+    }
+    queue.was_dry = found;
+  }
+}
+
+bool UringLane::IsNudge(const UringEntry& entry) const {
+  abi::InHeader header = entry.header();
+  return header.opcode == static_cast<uint32_t>(proto::Opcode::kNotifyReply) &&
+         (header.unique & kNudge) != 0;
 }
 
 // What the kernel held on the old ring is cancelled with it. A reply that was
@@ -220,6 +292,7 @@ void UringLane::Serve() {
   for (auto& entry : entries_) Register(entry.get());
   ArmWake();
   while (order_.load(std::memory_order_relaxed) != Order::kStop) {
+    NudgeDryQueues();
     int rc = io_uring_submit_and_wait(&ring_, 1);
     if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY) {
       absl::Status again = Reopen();
@@ -228,6 +301,7 @@ void UringLane::Serve() {
       if (!again.ok()) return;
       continue;
     }
+    CheckProbes();
     Reap();
     if (retry_.empty()) continue;
     // INIT's answer is on its way.
@@ -295,6 +369,15 @@ void UringLane::Work(UringEntry* entry) {
     entry->Finish(proto::MakeErrorHeader(Unique{header.unique}, raw.error()));
     return;
   }
+  if (IsNudge(*entry)) {
+    entry->FinishSilently();
+    entry->queue().probe = entry;
+    return;
+  }
+  if (IsOnFile(raw->header.opcode)) {
+    file_.store(raw->header.nodeid, std::memory_order_relaxed);
+  }
+  node_.store(raw->header.nodeid, std::memory_order_relaxed);
   pulse_.fetch_add(1, std::memory_order_relaxed);
   setup_.handler->OnPacket(
       Packet{.raw = *raw, .token = Token(entry, Unique{raw->header.unique})});

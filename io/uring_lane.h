@@ -5,8 +5,16 @@
 // from the ring that the entry was registered on (from another one, the kernel
 // moves the entry there for good), so what other threads finish is handed back
 // to the lane's own thread. A request that is away (offloaded, or a lock that
-// waits) holds its entry; when the last one would be away the lane registers
-// another, so that the queue never runs dry.
+// waits) holds its entry; when the last one is away the lane registers another.
+//
+// What came while a queue was dry stays in the kernel's list, which is looked
+// at when an entry is committed, but not when one is registered (Linux 6.14 to
+// 6.18). If all entries are away, and a waiting lock may be one, that can be
+// never. So the lane makes the kernel send it a request that it can answer: a
+// RETRIEVE of no data, whose NOTIFY_REPLY comes to the queue of the CPU that
+// asked. Its commit fetches what waits. (Linux 6.18 retrieves from regular
+// files only. Where all that wait are about directories, the next request of
+// that CPU does it.)
 #ifndef HANDLEFS_IO_URING_LANE_H_
 #define HANDLEFS_IO_URING_LANE_H_
 
@@ -34,6 +42,12 @@ struct UringQueue {
   uint16_t id = 0;
   size_t entries = 0;    // that are not gone
   size_t in_kernel = 0;  // of them, those that wait for a request
+  // Requests may wait in the kernel's list since the queue was dry.
+  bool was_dry = false;
+  bool nudged = false;  // a NOTIFY_REPLY is on its way, or back
+  // Brought the NOTIFY_REPLY and goes back; if it does not come with a request
+  // at once, none waited.
+  UringEntry* probe = nullptr;
 };
 
 class UringLane {
@@ -43,6 +57,11 @@ class UringLane {
     std::vector<uint16_t> queues;
     std::optional<int> cpu;  // where the thread stays; unset: anywhere
     size_t payload_size = 0;
+    // Entries of each queue to begin with; more come when they are away.
+    size_t depth = 4;
+    // Beside a lane that is stuck: requests may wait already.
+    bool is_relief = false;
+    std::vector<uint64_t> hints = {};  // what that lane is at
     PacketHandler* handler = nullptr;
     // Called by the lane's thread if a queue cannot be registered (once), or
     // its ring breaks.
@@ -68,6 +87,9 @@ class UringLane {
   // Odd while a request is worked on; changes with each request.
   uint64_t pulse() const { return pulse_.load(std::memory_order_relaxed); }
 
+  // Nodes that the kernel knows, probably.
+  std::vector<uint64_t> hints() const { return {node_.load(), file_.load()}; }
+
   // Of UringEntry: it holds a reply. Any thread.
   void Answered(UringEntry* entry);
 
@@ -83,7 +105,11 @@ class UringLane {
   void OnEntry(UringEntry* entry, int result);
   void OnRegisterFailed(UringEntry* entry, int error);
   void Work(UringEntry* entry);
+  void Add(UringQueue& queue);
   void Grow(UringQueue& queue);
+  void NudgeDryQueues();
+  void CheckProbes();
+  bool IsNudge(const UringEntry& entry) const;
   void CommitReturned();
   void Register(UringEntry* entry);
   void Commit(UringEntry* entry);
@@ -95,11 +121,14 @@ class UringLane {
   UniqueFd wake_;
   io_uring ring_{};
   bool has_ring_ = false;
+  bool pinned_ = false;
   std::vector<UringQueue> queues_;  // not resized: entries point into it
   std::vector<std::unique_ptr<UringEntry>> entries_;
   std::vector<UringEntry*> retry_;  // REGISTER said EAGAIN
   bool reported_ = false;
   std::atomic<uint64_t> pulse_{0};
+  std::atomic<uint64_t> node_{0};  // of the request that is worked on
+  std::atomic<uint64_t> file_{0};  // the last one that was a regular file
   std::atomic<Order> order_{Order::kWait};
   absl::Mutex mutex_;
   bool made_ ABSL_GUARDED_BY(mutex_) = false;

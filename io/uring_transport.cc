@@ -67,12 +67,21 @@ UringTransport::UringTransport(BorrowedFd device, const Config& config,
 
 UringTransport::~UringTransport() = default;
 
-std::unique_ptr<UringLane> UringTransport::MakeLane(const Group& group) {
+std::unique_ptr<UringLane> UringTransport::MakeLane(const Group& group,
+                                                    Role role) {
+  std::vector<uint64_t> hints;
+  for (const auto& lane : group.lanes) {
+    for (uint64_t node : lane->hints()) hints.push_back(node);
+  }
+
   return std::make_unique<UringLane>(
       UringLane::Setup{.device = device_,
                        .queues = group.queues,
                        .cpu = group.cpu,
                        .payload_size = config_.payload_size,
+                       .depth = config_.depth,
+                       .is_relief = role == Role::kRelief,
+                       .hints = std::move(hints),
                        .handler = &handler_,
                        .report = config_.report});
 }
@@ -99,7 +108,7 @@ absl::StatusOr<std::unique_ptr<UringTransport>> UringTransport::Create(
   }
   if (!offline.queues.empty()) transport->groups_.push_back(std::move(offline));
   for (Group& group : transport->groups_) {
-    group.lanes.push_back(transport->MakeLane(group));
+    group.lanes.push_back(transport->MakeLane(group, Role::kFirst));
     group.pulses.push_back(0);
   }
   for (Group& group : transport->groups_) {
@@ -131,7 +140,7 @@ Activity UringTransport::Tick() {
       group.pulses[i] = pulse;
     }
     if (stuck < group.lanes.size() || stuck >= config_.max_lanes) continue;
-    auto lane = MakeLane(group);
+    auto lane = MakeLane(group, Role::kRelief);
     if (!lane->WaitUntilMade().ok()) continue;
     lane->Begin();
     group.lanes.push_back(std::move(lane));

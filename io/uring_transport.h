@@ -43,6 +43,7 @@ class UringTransport {
   struct Config {
     size_t payload_size = 1 << 20;  // at least what INIT says of max_write
     unsigned max_lanes = 8;         // of one CPU
+    size_t depth = 4;               // entries of a queue to begin with
     // Any thread: a queue that cannot be served as it should; one line.
     std::function<void(std::string)> report;
   };
@@ -70,7 +71,8 @@ class UringTransport {
   };
   UringTransport(BorrowedFd device, const Config& config,
                  PacketHandler& handler);
-  std::unique_ptr<UringLane> MakeLane(const Group& group);
+  enum class Role { kFirst, kRelief };
+  std::unique_ptr<UringLane> MakeLane(const Group& group, Role role);
 
   const BorrowedFd device_;
   const Config config_;
