@@ -4,8 +4,8 @@
 // that come meanwhile, so that one hung file system does not hold them up.
 //
 // A request waits in the queue or runs; INTERRUPT reaches it in both: queued,
-// it is answered EINTR at once; running, its token is marked and its thread
-// gets a signal until the system call returns.
+// it is answered EINTR at once; running, its thread gets a signal until the
+// system call returns.
 #ifndef HANDLEFS_IO_OFFLOAD_H_
 #define HANDLEFS_IO_OFFLOAD_H_
 

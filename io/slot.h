@@ -37,10 +37,7 @@ class Slot final : public Exchange {
   std::span<const std::byte> reply() const {
     return {payload_.data() - sizeof(abi::OutHeader), reply_size_};
   }
-  void Assign(DevPort* port) {
-    port_ = port;
-    interrupted_.store(false, std::memory_order_relaxed);
-  }
+  void Assign(DevPort* port) { port_ = port; }
 
   void Finish(const abi::OutHeader& header) override;
   void FinishSilently() override;

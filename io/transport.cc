@@ -1,5 +1,7 @@
 #include "io/transport.h"
 
+#include <atomic>
+
 namespace handlefs::io {
 namespace {
 std::atomic<uint64_t> dropped_tokens{0};

@@ -13,7 +13,6 @@
 #ifndef HANDLEFS_IO_TRANSPORT_H_
 #define HANDLEFS_IO_TRANSPORT_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -95,12 +94,9 @@ class Exchange {
   virtual LateReply Release(Unique unique) = 0;
   // Where a reply's payload is built: page-aligned.
   std::span<std::byte> payload() const { return payload_; }
-  // Set by INTERRUPT while the request is being worked on.
-  std::atomic<bool>& interrupted() { return interrupted_; }
 
  protected:
   std::span<std::byte> payload_;
-  std::atomic<bool> interrupted_{false};
 };
 
 class Token {
@@ -122,8 +118,6 @@ class Token {
 
   Unique unique() const { return unique_; }
   std::span<std::byte> payload() const { return exchange_->payload(); }
-  bool interrupted() const { return exchange_->interrupted().load(); }
-  void MarkInterrupted() { exchange_->interrupted().store(true); }
 
   // `payload` bytes were written to payload().
   void Reply(size_t payload) {

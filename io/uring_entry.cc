@@ -54,7 +54,6 @@ abi::InHeader UringEntry::header() const {
 }
 
 Result<proto::RawRequest> UringEntry::Read() {
-  interrupted_.store(false, std::memory_order_relaxed);
   proto::RawRequest raw{.header = header(), .fixed = {}, .tail = {}};
   node_ = raw.header.nodeid;
   const size_t payload = headers().ring_ent_in_out.payload_sz;

@@ -187,19 +187,6 @@ TEST_CASE("a deferred reply needs no slot", "[slot]") {
   CHECK(on.link.peer.Quiet());
 }
 
-TEST_CASE("a new request is not interrupted", "[slot]") {
-  SlotOnSocket on;
-  io::Token token = on.MakeToken(52);
-  CHECK_FALSE(token.interrupted());
-  token.MarkInterrupted();
-  CHECK(token.interrupted());
-  token.NoReply();
-  on.slot->Assign(&on.port);
-  io::Token next = on.MakeToken(54);
-  CHECK_FALSE(next.interrupted());
-  next.NoReply();
-}
-
 TEST_CASE("a token that dies unused answers EIO and is counted", "[token]") {
   Answers answers;
   const uint64_t before = io::Token::dropped();
