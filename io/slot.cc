@@ -21,9 +21,7 @@ constexpr size_t RoundUp(size_t n) { return (n + kPage - 1) / kPage * kPage; }
 
 }  // namespace
 
-size_t PayloadSize(size_t max_write) {
-  return std::max(max_write, kLeastData);
-}
+size_t PayloadSize(size_t max_write) { return std::max(max_write, kLeastData); }
 
 Slot::Slot(SlotPool* pool, size_t request_size, size_t payload_size)
     : pool_(pool) {
