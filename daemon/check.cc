@@ -142,6 +142,7 @@ CheckReport Check(const Options& options) {
   const HostFs& fs = (*nodes)->file_systems().main();
   HostFacts facts{.can_register_backing = privileges.mount,
                   .is_device = true,
+                  .dir_positions_last = fs.dir_positions_last,
                   .source_is_stacked = fs.is_stacked};
   InitAnswer answer = Negotiate(*in, options, facts);
   if (auto* refused = std::get_if<Refused>(&answer)) {

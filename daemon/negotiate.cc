@@ -47,6 +47,11 @@ InitFlags Wanted(const Options& options, const HostFacts& facts) {
     want.Add(init::kPosixLocks).Add(init::kFlockLocks);
   }
   if (options.cache != Cache::kAlways) want.Add(init::kAutoInvalData);
+  // Directories that are read once and believed for ever need no open ones,
+  // where a position means the same to every descriptor.
+  if (options.cache == Cache::kAlways && facts.dir_positions_last) {
+    want.Add(init::kNoOpendirSupport);
+  }
   // A link's target never changes as long as its inode lives, but readlink(2)
   // moves its atime.
   if (options.cache != Cache::kNone) want.Add(init::kCacheSymlinks);
@@ -97,6 +102,8 @@ InitAnswer Negotiate(const abi::InitIn& in, const Options& options,
               ": this kernel means io_uring buffer pools by INIT bit 43 and "
               "has no LOOKUP_HANDLE; use dialect=mainline")};
     }
+    // It opens directories in compounds, and asks again each time.
+    want.Remove(init::kNoOpendirSupport);
     // Its entries have no handle; the kernel warns and spoils open inodes.
     want.Remove(init::kDoReaddirplus).Remove(init::kReaddirplusAuto);
     // Never offered by the kernels that know it.

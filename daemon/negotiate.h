@@ -15,6 +15,8 @@ namespace handlefs {
 struct HostFacts {
   bool can_register_backing = false;  // a real device and CAP_SYS_ADMIN
   bool is_device = false;             // /dev/fuse and not a socket
+  // A position in a directory is not of one open descriptor.
+  bool dir_positions_last = false;
   // The source is itself stacked on something (overlayfs, FUSE): passthrough
   // then needs the second level of stacking, and no overlayfs fits on top.
   bool source_is_stacked = false;

@@ -56,7 +56,10 @@ struct Policy {
   Validity negative;        // of missing names; zero: not cached
   bool keep_cache = false;  // pages and directory pages outlive an open
   bool passthrough = false;
+  // OPENDIR and RELEASEDIR are not sent; each request opens its directory.
+  bool no_opendir = false;
   bool host_locks = true;
+  bool loses_interrupts = false;  // pending_signal.h
   bool exported = false;
   proto::EntryShape entry_shape = proto::EntryShape::kNone;
 };
@@ -197,7 +200,7 @@ class Ops {
                  const FilePtr& file);
   // An open file of which the kernel never learned.
   void CloseUnused(Fh fh);
-  Result<FilePtr> DirOf(const abi::ReadIn& in, NodeId node);
+  Result<FilePtr> DirOf(Fh fh, NodeId node);
 
   Nodes& nodes_;
   OpenFiles& files_;

@@ -35,6 +35,9 @@ Result<uint64_t> DevOfFd(BorrowedFd fd) {
 
 Result<abi::OpenOut> Ops::Opendir(OpContext,
                                   const Req<Opcode::kOpendir>& request) {
+  // The kernel takes it as "open" and "keep what is cached", for all
+  // directories from now on. Who may read one it has checked by the mode.
+  if (policy_.no_opendir) return Errno(ENOSYS);
   const int flags =
       O_RDONLY | O_DIRECTORY | (static_cast<int>(request.in.flags) & O_NOATIME);
   ASSIGN_OR_RETURN(Nodes::Opened opened, nodes_.Open(request.node(), flags));
@@ -51,13 +54,15 @@ Result<abi::OpenOut> Ops::Opendir(OpContext,
   return out;
 }
 
-Result<Ops::FilePtr> Ops::DirOf(const abi::ReadIn& in, NodeId node) {
-  return FileOf(Fh{in.fh}, node, O_RDONLY);
+Result<Ops::FilePtr> Ops::DirOf(Fh fh, NodeId node) {
+  // Whether the reader gave O_NOATIME is not known. Most listings come from the
+  // kernel's cache and leave the host's atime alone; so do all.
+  return FileOf(fh, node, policy_.no_opendir ? O_NOATIME : O_RDONLY);
 }
 
 Status Ops::Readdir(OpContext, const Req<Opcode::kReaddir>& request,
                     ReplyBuffer& out) {
-  ASSIGN_OR_RETURN(FilePtr file, DirOf(request.in, request.node()));
+  ASSIGN_OR_RETURN(FilePtr file, DirOf(Fh{request.in.fh}, request.node()));
   const size_t limit = std::min<size_t>(request.in.size, out.capacity());
   absl::MutexLock lock(&file->dir_mutex);
   RETURN_IF_ERROR(file->dir.Seek(file->fd, request.in.offset));
@@ -78,7 +83,7 @@ Status Ops::Readdir(OpContext, const Req<Opcode::kReaddir>& request,
 
 Status Ops::Readdirplus(OpContext, const Req<Opcode::kReaddirplus>& request,
                         ReplyBuffer& out) {
-  ASSIGN_OR_RETURN(FilePtr file, DirOf(request.in, request.node()));
+  ASSIGN_OR_RETURN(FilePtr file, DirOf(Fh{request.in.fh}, request.node()));
   const size_t limit = std::min<size_t>(request.in.size, out.capacity());
   absl::MutexLock lock(&file->dir_mutex);
   RETURN_IF_ERROR(file->dir.Seek(file->fd, request.in.offset));
@@ -127,8 +132,7 @@ Status Ops::Releasedir(OpContext, const Req<Opcode::kReleasedir>& request) {
 }
 
 Status Ops::Fsyncdir(OpContext context, const Req<Opcode::kFsyncdir>& request) {
-  ASSIGN_OR_RETURN(FilePtr file,
-                   FileOf(Fh{request.in.fh}, request.node(), O_RDONLY));
+  ASSIGN_OR_RETURN(FilePtr file, DirOf(Fh{request.in.fh}, request.node()));
   if (context.place == Place::kReader &&
       !nodes_.FsOf(request.node()).is_memory) {
     return kWouldWait;

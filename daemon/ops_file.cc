@@ -57,6 +57,16 @@ Result<Ops::FilePtr> Ops::FileOf(Fh fh, NodeId node, uint32_t open_flags) {
   auto file = files_.Find(fh);
   if (!files_.IsForeign(fh)) return file;
   int flags = HostFlags(open_flags) & ~O_TRUNC;
+  if (fh == kNoFh) {
+    // A directory that the kernel takes for open, without asking.
+    ASSIGN_OR_RETURN(Nodes::Opened opened,
+                     nodes_.Open(node, flags | O_DIRECTORY));
+    auto once = std::make_shared<OpenFile>();
+    once->fd = std::move(opened.fd);
+    once->flags = flags;
+    once->node = node;
+    return once;
+  }
   if (file.ok() && Allows((*file)->flags, flags)) return file;
   // The server was restarted: the kernel still names what an earlier one had
   // open. The node and the flags are enough to go on.

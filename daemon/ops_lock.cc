@@ -1,12 +1,16 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include "absl/time/clock.h"
 #include "daemon/ops.h"
+#include "daemon/pending_signal.h"
 
 namespace handlefs {
 namespace {
 
 using namespace proto;  // NOLINT: the names of flags
+
+constexpr absl::Duration kLookForSignals = absl::Milliseconds(200);
 
 Result<LockRange> RangeOf(const abi::LkIn& in) {
   auto type = static_cast<int>(in.lk.type);
@@ -83,10 +87,17 @@ void Ops::WaitForLock(const Req<Opcode::kSetlkw>& request,
                       io::LateReply reply) {
   auto file = FileOf(Fh{request.in.fh}, request.node(), O_RDONLY);
   if (!file.ok()) return reply.Send(file.error());
-  waiters_.Add(request.node(), std::move(reply),
-               [this, header = request.header, in = request.in, file = *file] {
-                 return SetLock(header, in, file);
-               });
+  auto attempt = [this, header = request.header, in = request.in, file = *file,
+                  looked = absl::Now()]() mutable -> Status {
+    Status status = SetLock(header, in, file);
+    if (!policy_.loses_interrupts || status.ok()) return status;
+    if (absl::Time now = absl::Now(); now - looked > kLookForSignals) {
+      looked = now;
+      if (HasPendingSignal(header.pid)) return Errno(EINTR);
+    }
+    return status;
+  };
+  waiters_.Add(request.node(), std::move(reply), std::move(attempt));
 }
 
 }  // namespace handlefs

@@ -265,6 +265,9 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
       .can_register_backing =
           privileges.mount && (*transport)->kind() == io::DeviceKind::kFuse,
       .is_device = (*transport)->kind() == io::DeviceKind::kFuse,
+      // Of crossed mounts nothing is known yet.
+      .dir_positions_last =
+          fs.dir_positions_last && options.submounts == Submounts::kHide,
       .source_is_stacked = fs.is_stacked,
   };
   Server server(options, facts, **nodes, **transport);

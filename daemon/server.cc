@@ -45,6 +45,8 @@ Policy MakePolicy(const Options& options, const Negotiated& negotiated) {
   policy.entry = policy.attr = policy.negative = validity;
   policy.keep_cache = options.cache == Cache::kAlways;
   policy.passthrough = negotiated.flags.Has(proto::init::kPassthrough);
+  policy.no_opendir = negotiated.flags.Has(proto::init::kNoOpendirSupport);
+  policy.loses_interrupts = negotiated.flags.Has(proto::init::kOverIoUring);
   policy.host_locks = negotiated.flags.Has(proto::init::kPosixLocks);
   policy.exported = negotiated.flags.Has(proto::init::kExportSupport);
   policy.entry_shape = negotiated.dialect->entry;

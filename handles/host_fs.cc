@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/statfs.h>
+#include <sys/utsname.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <span>
 
@@ -39,6 +41,17 @@ Result<struct statx> Look(BorrowedFd fd) {
     return LastErrno();
   }
   return stx;
+}
+
+// Since Linux 6.6; before, they were places in the open directory's list.
+bool TmpfsPositionsLast() {
+  utsname name{};
+  int major = 0, minor = 0;
+  if (uname(&name) != 0 ||
+      std::sscanf(name.release, "%d.%d", &major, &minor) != 2) {
+    return false;
+  }
+  return major > 6 || (major == 6 && minor >= 6);
 }
 
 }  // namespace
@@ -86,6 +99,10 @@ Result<std::unique_ptr<HostFs>> HostFsSet::Inspect(UniqueFd mount,
   fs->is_stacked = fs->magic == OVERLAYFS_SUPER_MAGIC ||
                    fs->magic == FUSE_SUPER_MAGIC ||
                    fs->magic == ECRYPTFS_SUPER_MAGIC;
+  fs->dir_positions_last = fs->magic == EXT4_SUPER_MAGIC ||
+                           fs->magic == XFS_SUPER_MAGIC ||
+                           fs->magic == BTRFS_SUPER_MAGIC ||
+                           (fs->magic == TMPFS_MAGIC && TmpfsPositionsLast());
   auto at = NameToHandle(mount, "");
   if (at.ok()) fs->mount_id = at->mount_id;
   if (identity == Identity::kFd) {

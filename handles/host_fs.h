@@ -47,6 +47,8 @@ struct HostFs {
   Codec codec;
   bool is_remote = false;  // NFS, CIFS, 9p, ceph, FUSE: metadata may hang
   bool is_memory = false;  // tmpfs: nothing ever waits
+  // Positions in directories mean the same to every descriptor.
+  bool dir_positions_last = false;
   // overlayfs, ecryptfs, FUSE: passthrough to it needs another level.
   bool is_stacked = false;
 };

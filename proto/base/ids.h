@@ -16,6 +16,8 @@ inline constexpr NodeId kRootNode{1};
 
 // An open file. Made by OPEN, OPENDIR, CREATE, TMPFILE; dies with RELEASE.
 enum class Fh : uint64_t {};
+// What the kernel says for a directory that it does not open.
+inline constexpr Fh kNoFh{0};
 
 // One request. Made by the kernel, even, in steps of two; bit 63 marks one that
 // is sent again after NOTIFY_RESEND. The reply carries it back unchanged.

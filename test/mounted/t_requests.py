@@ -81,6 +81,23 @@ def listing_does_not_ask_twice(t):
 
 
 @test(only=TRACE)
+def cached_listing_is_free(t):
+    """With cache=always a directory that was listed is listed again without any request, and completely."""
+    served, counter = traced(t, cache="always", timeout=None)
+    names = sorted(f"{i}-" + "n" * 100 for i in range(3000))
+    for name in names:
+        write(os.path.join(served.path, name))
+    t.eq(sorted(os.listdir(served.path)), names, "first listing")
+    counter.since()
+    t.eq(sorted(os.listdir(served.path)), names, "second listing")
+    log = counter.since()
+    if t.config.get("identity") == "fd" and t.fs == "overlay":
+        return
+    t.eq({op: count_requests(log, op) for op in ("OPENDIR", "READDIR", "READDIRPLUS", "RELEASEDIR")},
+         {"OPENDIR": 0, "READDIR": 0, "READDIRPLUS": 0, "RELEASEDIR": 0}, "requests of the second listing")
+
+
+@test(only=TRACE)
 def absent_acls_are_remembered(t):
     """Asking again for an ACL that a file does not have costs no request while attributes are cached."""
     served, counter = traced(t, cache="always", timeout=None)
