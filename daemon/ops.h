@@ -200,6 +200,9 @@ class Ops {
                  const FilePtr& file);
   // An open file of which the kernel never learned.
   void CloseUnused(Fh fh);
+  // The value's size; with an empty `out` it is not read.
+  Result<size_t> XattrOf(NodeId node, const char* name,
+                         std::span<std::byte> out);
   Result<FilePtr> DirOf(Fh fh, NodeId node);
 
   Nodes& nodes_;

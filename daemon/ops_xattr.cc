@@ -56,15 +56,21 @@ Status Ops::Setxattr(OpContext, const Req<Opcode::kSetxattr>& request) {
   return SetXattrAt(nodes_.proc_fds(), *fd, name, request.data, flags);
 }
 
+Result<size_t> Ops::XattrOf(NodeId node, const char* name,
+                            std::span<std::byte> out) {
+  // The first write to a new file asks for security.capability.
+  if (auto file = files_.OfNode(node)) return GetXattr(file->fd, name, out);
+  ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(node));
+  return GetXattrAt(nodes_.proc_fds(), *fd, name, out);
+}
+
 Status Ops::Getxattr(OpContext, const Req<Opcode::kGetxattr>& request,
                      ReplyBuffer& out) {
-  ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
   size_t room = std::min<size_t>(request.in.size, out.capacity());
   // For a buffer of nothing the host would tell the size.
   if (room == 0 && request.in.size != 0) return Errno(ERANGE);
-  ASSIGN_OR_RETURN(size_t size,
-                   GetXattrAt(nodes_.proc_fds(), *fd, request.text.c_str(),
-                              out.Space().first(room)));
+  ASSIGN_OR_RETURN(size_t size, XattrOf(request.node(), request.text.c_str(),
+                                        out.Space().first(room)));
   if (request.in.size == 0) {
     out.Put(
         abi::GetxattrOut{.size = static_cast<uint32_t>(size), .padding = 0});

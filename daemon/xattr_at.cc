@@ -80,6 +80,11 @@ Result<size_t> GetXattrAt(BorrowedFd proc_fds, BorrowedFd fd, const char* name,
   return Size(getxattr(ProcPath(fd).text, name, out.data(), out.size()));
 }
 
+Result<size_t> GetXattr(BorrowedFd fd, const char* name,
+                        std::span<std::byte> out) {
+  return Size(fgetxattr(fd.get(), name, out.data(), out.size()));
+}
+
 Result<size_t> ListXattrAt(BorrowedFd proc_fds, BorrowedFd fd,
                            std::span<std::byte> out) {
   long rc;

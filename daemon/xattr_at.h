@@ -20,6 +20,10 @@ Status SetXattrAt(BorrowedFd proc_fds, BorrowedFd fd, const char* name,
 // does not fit.
 Result<size_t> GetXattrAt(BorrowedFd proc_fds, BorrowedFd fd, const char* name,
                           std::span<std::byte> out);
+// The same by a descriptor that is open for more than its path: a quarter of
+// the time.
+Result<size_t> GetXattr(BorrowedFd fd, const char* name,
+                        std::span<std::byte> out);
 Result<size_t> ListXattrAt(BorrowedFd proc_fds, BorrowedFd fd,
                            std::span<std::byte> out);
 Status RemoveXattrAt(BorrowedFd proc_fds, BorrowedFd fd, const char* name);

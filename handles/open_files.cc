@@ -20,6 +20,7 @@ Result<Fh> OpenFiles::Insert(std::shared_ptr<OpenFile> file) {
     slots_.emplace_back();
   }
   Slot& slot = slots_[index];
+  by_node_[Raw(file->node)] = file;
   slot.file = std::move(file);
   return Fh{incarnation_ << 40 | uint64_t{slot.generation} << kIndexBits |
             index};
@@ -44,6 +45,12 @@ Result<std::shared_ptr<OpenFile>> OpenFiles::Find(Fh fh) const {
   return Errno(EBADF);
 }
 
+std::shared_ptr<OpenFile> OpenFiles::OfNode(NodeId node) const {
+  absl::ReaderMutexLock lock(&mutex_);
+  auto it = by_node_.find(Raw(node));
+  return it == by_node_.end() ? nullptr : it->second.lock();
+}
+
 void OpenFiles::Adopt(Fh fh, std::shared_ptr<OpenFile> file) {
   absl::MutexLock lock(&mutex_);
   std::shared_ptr<OpenFile>& place = adopted_[Raw(fh)];
@@ -63,6 +70,10 @@ Result<std::shared_ptr<OpenFile>> OpenFiles::Remove(Fh fh) {
   Slot& slot = slots_[index];
   ++slot.generation;
   free_.push_back(index);
+  auto last = by_node_.find(Raw(slot.file->node));
+  if (last != by_node_.end() && last->second.lock() == slot.file) {
+    by_node_.erase(last);
+  }
   return std::move(slot.file);
 }
 

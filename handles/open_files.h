@@ -50,6 +50,9 @@ class OpenFiles {
   // EBADF: no such open file.
   Result<std::shared_ptr<OpenFile>> Find(Fh fh) const;
   Result<std::shared_ptr<OpenFile>> Remove(Fh fh);
+  // An open file of the node, if one is at hand: for what any descriptor of a
+  // file can do better than an O_PATH one.
+  std::shared_ptr<OpenFile> OfNode(NodeId node) const;
   bool IsForeign(Fh fh) const { return Raw(fh) >> 40 != incarnation_; }
   size_t size() const;
 
@@ -64,6 +67,9 @@ class OpenFiles {
   mutable absl::Mutex mutex_;
   std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
   std::vector<uint32_t> free_ ABSL_GUARDED_BY(mutex_);
+  // The last one opened of each node, until it is closed.
+  absl::flat_hash_map<uint64_t, std::weak_ptr<OpenFile>> by_node_
+      ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<uint64_t, std::shared_ptr<OpenFile>> adopted_
       ABSL_GUARDED_BY(mutex_);
 };

@@ -184,5 +184,20 @@ TEST_CASE("OpenFiles: flocks of an adopted file stay on one description",
   CHECK_FALSE(files.Remove(*fh).ok());
 }
 
+TEST_CASE("OpenFiles: an open file of a node, while it is open", "[open]") {
+  OpenFiles files(1);
+  const NodeId node{7};
+  CHECK(files.OfNode(node) == nullptr);
+  auto first = files.Insert(NewFile(7));
+  auto second = files.Insert(NewFile(7));
+  auto other = files.Insert(NewFile(8));
+  REQUIRE(files.OfNode(node) == *files.Find(*second));
+  REQUIRE(files.Remove(*first).ok());
+  CHECK(files.OfNode(node) == *files.Find(*second));
+  REQUIRE(files.Remove(*second).ok());
+  CHECK(files.OfNode(node) == nullptr);
+  CHECK(files.OfNode(NodeId{8}) == *files.Find(*other));
+}
+
 }  // namespace
 }  // namespace handlefs::test
