@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/uring_parameter.h"
 #include "io/base/fd.h"
 #include "proto/cursor.h"
 #include "proto/dialect.h"
@@ -90,6 +91,9 @@ std::string DescribeKernel() {
   auto in = AskKernel();
   if (in.ok()) {
     absl::StrAppend(&out, Features(*in));
+    if (ReadUringParameter() == UringParameter::kOff) {
+      absl::StrAppend(&out, std::string(kUringIsOff), "\n");
+    }
   } else if (in.error() == Errno(EPERM)) {
     absl::StrAppend(&out, "what its FUSE offers is told to root alone\n");
   } else {

@@ -196,6 +196,8 @@ class Ops {
                     Before before);
   Result<uint64_t> Copy(OpContext context, const abi::InHeader& caller,
                         const abi::CopyFileRangeIn& in, uint64_t limit);
+  // One try; who waits for what was let go is woken.
+  Status LockNow(const abi::InHeader& header, const abi::LkIn& in);
   Status SetLock(const abi::InHeader& header, const abi::LkIn& in,
                  const FilePtr& file);
   // An open file of which the kernel never learned.

@@ -62,25 +62,21 @@ Result<abi::LkOut> Ops::Getlk(OpContext, const Req<Opcode::kGetlk>& request) {
                            .pid = held.pid}};
 }
 
-Status Ops::Setlk(OpContext, const Req<Opcode::kSetlk>& request) {
-  ASSIGN_OR_RETURN(FilePtr file,
-                   FileOf(Fh{request.in.fh}, request.node(), O_RDONLY));
-  Status status = SetLock(request.header, request.in, file);
+Status Ops::LockNow(const abi::InHeader& header, const abi::LkIn& in) {
+  NodeId node{header.nodeid};
+  ASSIGN_OR_RETURN(FilePtr file, FileOf(Fh{in.fh}, node, O_RDONLY));
+  Status status = SetLock(header, in, file);
   // Letting go, or changing to a read lock, may be what others wait for.
-  if (status.ok() && request.in.lk.type != F_WRLCK) {
-    waiters_.Wake(request.node());
-  }
+  if (status.ok() && in.lk.type != F_WRLCK) waiters_.Wake(node);
   return status;
 }
 
+Status Ops::Setlk(OpContext, const Req<Opcode::kSetlk>& request) {
+  return LockNow(request.header, request.in);
+}
+
 Status Ops::Setlkw(OpContext, const Req<Opcode::kSetlkw>& request) {
-  ASSIGN_OR_RETURN(FilePtr file,
-                   FileOf(Fh{request.in.fh}, request.node(), O_RDONLY));
-  Status status = SetLock(request.header, request.in, file);
-  if (status.ok() && request.in.lk.type != F_WRLCK) {
-    waiters_.Wake(request.node());
-  }
-  return status;
+  return LockNow(request.header, request.in);
 }
 
 void Ops::WaitForLock(const Req<Opcode::kSetlkw>& request,

@@ -409,3 +409,49 @@ def every_option_works(t):
         t.eq(run_as(3402, 3402, (), os.listdir, served.path), ["f"], f"{choice}: another user")
         os.unlink(p)
         t.end(served)
+
+
+@test(scope="run", only=OWN)
+def check_tells_what_would_be_used(t):
+    """--check prints the transport, identity and passthrough that a start would use, mounts nothing, and fails as a start would."""
+    before = harness.mounts()
+    code, lines = start(t, "--check", t.src)
+    t.eq(code, 0, f"exit status: {lines}")
+    told = {line.split()[0]: line for line in lines}
+    for what in ("kernel", "source", "identity", "cache", "transport", "passthrough", "dialect"):
+        t.check(what in told, f"nothing of {what}: {lines}")
+    t.check(t.src in told["source"], told["source"])
+    code, lines = start(t, "--check", "-o", "transport=dev,cache=always,passthrough=off", t.src, t.place("target"))
+    t.eq(code, 0, f"exit status: {lines}")
+    told = {line.split()[0]: line.split()[1] for line in lines}
+    t.eq((told["transport"], told["cache"], told["passthrough"]), ("dev:", "always:", "off:"), "as asked for")
+    code, lines = start(t, "--check", os.path.join(t.src, "missing"))
+    t.eq(code, 2, "exit status without a source")
+    t.check(lines[-1].startswith("would fail") and "missing" in lines[-1], lines[-1])
+    t.eq(harness.mounts(), before, "mounts")
+
+
+@test(scope="run", only=OWN)
+def transport_is_as_asked_for(t):
+    """transport=uring ends with one line where the kernel has it off; transport=auto serves all the same."""
+    parameter = "/sys/module/fuse/parameters/enable_uring"
+    if not os.path.exists(parameter):
+        t.skip(f"this kernel has no FUSE over io_uring ({parameter})")
+    before = read(parameter).strip()
+    write(os.path.join(t.src, "f"), "x")
+    try:
+        write(parameter, "N")
+        target = t.place("target")
+        wrong = refused(t, "off", "-f", "-o", "transport=uring", t.src, target, code=6, names="enable_uring", target=target)
+        t.check(not wrong, str(wrong))
+        served = t.serve(t.src, transport="auto")
+        t.eq(read(os.path.join(served.path, "f")), b"x", "by /dev/fuse")
+        t.check("over /dev/fuse" in served.log_text(), served.log_text())
+        t.end(served)
+        served = t.serve(t.src, transport="uring", enable_uring="on")
+        t.eq(read(os.path.join(served.path, "f")), b"x", "over io_uring")
+        t.check("over io_uring" in served.log_text(), served.log_text())
+        t.eq(read(parameter).strip(), b"Y", "the parameter")
+        t.end(served)
+    finally:
+        write(parameter, before)
