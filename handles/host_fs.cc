@@ -104,7 +104,7 @@ Result<std::unique_ptr<HostFs>> HostFsSet::Inspect(UniqueFd mount,
                            fs->magic == BTRFS_SUPER_MAGIC ||
                            (fs->magic == TMPFS_MAGIC && TmpfsPositionsLast());
   auto at = NameToHandle(mount, "");
-  if (at.ok()) fs->mount_id = at->mount_id;
+  fs->mount_id = static_cast<int>(stx.stx_mnt_id);
   if (identity == Identity::kFd) {
     *why = "identity=fd was asked for";
   } else if (!at.ok()) {

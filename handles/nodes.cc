@@ -69,9 +69,11 @@ int64_t BirthOf(const struct statx& stx) {
   return stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
 }
 
-NodeTable::ByNumbers NumbersOf(const struct statx& stx) {
-  return {
-      .fs = 0, .dev = DevOf(stx), .ino = stx.stx_ino, .birth_ns = BirthOf(stx)};
+NodeTable::ByNumbers NumbersOf(const struct statx& stx, const HostFs* fs) {
+  return {.fs = fs == nullptr ? uint16_t{0} : fs->index,
+          .dev = DevOf(stx),
+          .ino = stx.stx_ino,
+          .birth_ns = BirthOf(stx)};
 }
 
 }  // namespace
@@ -231,10 +233,11 @@ Result<Nodes::Entry> Nodes::LookupByFd(BorrowedFd dir_fd, NodeId dir,
                                        const char* name) {
   ASSIGN_OR_RETURN(UniqueFd fd, OpenComponent(dir_fd, name, O_PATH));
   ASSIGN_OR_RETURN(struct statx stx, StatName(fd, ""));
-  NodeTable::ByNumbers numbers = NumbersOf(stx);
+  const int mount = static_cast<int>(stx.stx_mnt_id);
+  ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(mount, dir_fd, name));
+  NodeTable::ByNumbers numbers = NumbersOf(stx, fs);
   if (fs_->main().has_handles) {
     if (auto at = NameToHandle(fd, ""); at.ok()) {
-      ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at->mount_id, dir_fd, name));
       if (fs->codec.IsPlaceholder(at->handle)) {
         numbers.ino = NumberOfPlace(dir, name);
       } else if (fs->has_handles) {
@@ -261,11 +264,11 @@ Result<Nodes::Entry> Nodes::LookupByFd(BorrowedFd dir_fd, NodeId dir,
 Result<Nodes::Entry> Nodes::AdoptNameless(BorrowedFd fd) {
   ASSIGN_OR_RETURN(struct statx stx, StatName(fd, ""));
   ASSIGN_OR_RETURN(UniqueFd path, Reopen(fd, O_PATH));
+  // That of its directory, which was looked up.
+  const HostFs* fs = fs_->Met(static_cast<int>(stx.stx_mnt_id));
   if (fs_->main().has_handles) {
     auto at = NameToHandle(fd, "");
     if (at.ok()) {
-      // That of its directory, which was looked up.
-      const HostFs* fs = fs_->Met(at->mount_id);
       if (fs != nullptr && fs->has_handles) {
         auto pin = std::make_shared<const UniqueFd>(std::move(path));
         // The pin first: it must count the lookup that this is.
@@ -281,7 +284,7 @@ Result<Nodes::Entry> Nodes::AdoptNameless(BorrowedFd fd) {
       }
     }
   }
-  return MakeEntry(table_.Acquire(NumbersOf(stx), std::move(path)), stx, 0);
+  return MakeEntry(table_.Acquire(NumbersOf(stx, fs), std::move(path)), stx, 0);
 }
 
 bool Nodes::IsInside(BorrowedFd dir) {
@@ -490,7 +493,8 @@ std::optional<Nodes::Victim> Nodes::LookAtVictim(BorrowedFd dir,
   if (!id) {
     auto stx = StatName(*fd, "");
     if (!stx.ok()) return std::nullopt;
-    id = table_.Find(NumbersOf(*stx));
+    id = table_.Find(
+        NumbersOf(*stx, fs_->Met(static_cast<int>(stx->stx_mnt_id))));
   }
   // Not in the table: the kernel does not know it, nobody can ask for it.
   if (!id) return std::nullopt;
@@ -513,7 +517,8 @@ void Nodes::Moved(NodeId dir, BorrowedFd dir_fd, const char* name) {
   if (!any_by_name_.load(std::memory_order_relaxed)) return;
   auto stx = StatName(dir_fd, name);
   if (!stx.ok()) return;
-  auto id = table_.Find(NumbersOf(*stx));
+  auto id =
+      table_.Find(NumbersOf(*stx, fs_->Met(static_cast<int>(stx->stx_mnt_id))));
   if (id) table_.Moved(*id, dir, name);
 }
 
