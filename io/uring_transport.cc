@@ -120,6 +120,7 @@ absl::StatusOr<std::unique_ptr<UringTransport>> UringTransport::Create(
 
 void UringTransport::Start() {
   for (Group& group : groups_) group.lanes[0]->Begin();
+  started_.store(true, std::memory_order_release);
 }
 
 void UringTransport::Stop() {
@@ -130,6 +131,7 @@ void UringTransport::Stop() {
 
 Activity UringTransport::Tick() {
   Activity activity = Activity::kIdle;
+  if (!started_.load(std::memory_order_acquire)) return activity;
   for (Group& group : groups_) {
     size_t stuck = 0;
     for (size_t i = 0; i < group.lanes.size(); ++i) {

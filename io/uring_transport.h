@@ -14,6 +14,7 @@
 #ifndef HANDLEFS_IO_URING_TRANSPORT_H_
 #define HANDLEFS_IO_URING_TRANSPORT_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -78,7 +79,8 @@ class UringTransport {
   const Config config_;
   PacketHandler& handler_;
   size_t queues_ = 0;
-  std::vector<Group> groups_;  // the watchdog's after Start
+  std::atomic<bool> started_{false};
+  std::vector<Group> groups_;  // the watchdog's once started
 };
 
 }  // namespace handlefs::io

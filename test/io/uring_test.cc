@@ -305,7 +305,10 @@ TEST_CASE("requests come over the rings, on the CPU that asks", "[uring]") {
   }
   for (size_t cpu = 0; cpu < cpus; ++cpu) CHECK(m.clients.Next() == 0);
   CHECK(strangers == 0);
-  CHECK(names.size() == cpus * 500);
+  {
+    std::lock_guard lock(mutex);
+    CHECK(names.size() == cpus * 500);
+  }
   CHECK(m.Reports() == 0);
   CHECK(m.service.malformed == 0);
 }
