@@ -55,6 +55,9 @@ rlim_t PrepareProcess() {
   getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+  // Rings count as locked memory; only root may raise this one.
+  rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
+  (void)setrlimit(RLIMIT_MEMLOCK, &unlimited);
   (void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
   UniqueFd oom(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
   if (oom) (void)!write(oom.get(), "-900", 4);

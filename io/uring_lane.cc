@@ -113,7 +113,10 @@ absl::Status UringLane::OpenRing() {
                               IORING_SETUP_DEFER_TASKRUN);
   if (rc < 0) {
     return absl::UnavailableError(
-        absl::StrCat("io_uring_setup: ", std::strerror(-rc)));
+        absl::StrCat("io_uring_setup: ", std::strerror(-rc),
+                     rc == -ENOMEM ? "; raise the limit of locked memory "
+                                     "(ulimit -l)"
+                                   : ""));
   }
   has_ring_ = true;
   return absl::OkStatus();
