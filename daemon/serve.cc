@@ -285,8 +285,8 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
     }
     if (!(*transport)->uses_io_uring()) {
       Log(LogLevel::kWarning,
-          "io_uring is not to be had (kernel.io_uring_disabled, or a seccomp "
-          "filter): serving with poll and read");
+          "io_uring is not to be had (kernel.io_uring_disabled, a seccomp "
+          "filter, or the limit of locked memory): serving with poll and read");
     }
   });
 

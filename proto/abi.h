@@ -1,7 +1,7 @@
 // Every wire layout, of the mainline protocol and of what was posted. The
-// layouts are written by hand and asserted; <linux/fuse.h> is never included,
-// because a distribution's copy is older than the kernels this server speaks
-// to.
+// layouts are written by hand and asserted. The system's header of them is
+// never included: a distribution's copy is older than the kernels this server
+// speaks to.
 #ifndef HANDLEFS_PROTO_ABI_H_
 #define HANDLEFS_PROTO_ABI_H_
 
