@@ -11,6 +11,7 @@
 #include "daemon/credentials.h"
 #include "daemon/kernel_probe.h"
 #include "daemon/mount.h"
+#include "daemon/mounted_source.h"
 #include "daemon/negotiate.h"
 #include "daemon/serve.h"
 #include "daemon/uring_parameter.h"
@@ -129,6 +130,9 @@ CheckReport Check(const Options& options) {
                : absl::StrCat("cannot be asked what its FUSE offers: ",
                               std::strerror(in.error().value()))});
 
+  if (auto refused = RefuseUnmountedSource(options)) {
+    return fail(refused->code, refused->message);
+  }
   auto source = OpenSource(options.source, options.submounts);
   if (!source.ok()) return fail(ExitCode::kSource, Message(source.status()));
   Nodes::Config config{.identity = options.identity};

@@ -14,6 +14,7 @@
 #include "daemon/exit_code.h"
 #include "daemon/kernel_probe.h"
 #include "daemon/log.h"
+#include "daemon/mounted_source.h"
 #include "daemon/options.h"
 #include "daemon/serve.h"
 
@@ -114,6 +115,10 @@ int Main(std::span<const char* const> args) {
     Log(LogLevel::kError,
         std::string(status.message().data(), status.message().size()));
     return ToInt(ExitCode::kUsage);
+  }
+  if (auto refused = RefuseUnmountedSource(*options)) {
+    Log(LogLevel::kError, refused->message);
+    return ToInt(refused->code);
   }
   if (options->foreground == Switch::kOn) {
     return ToInt(Serve(*options, [] {}));

@@ -70,6 +70,11 @@ absl::Status ChooseSwitch(Switch& out, std::string_view value) {
   return Choose(out, value, {{"off", Switch::kOff}, {"on", Switch::kOn}});
 }
 
+// One that may stand alone, for "on".
+absl::Status ChooseFlag(Switch& out, std::string_view value) {
+  return ChooseSwitch(out, value.empty() ? "on" : value);
+}
+
 absl::Status Number(uint32_t& out, std::string_view value, uint32_t least,
                     uint32_t most) {
   uint64_t number = 0;
@@ -128,14 +133,23 @@ constexpr Row kMountRows[] = {
      }},
     {"allow_other", "on|off", "other users may use the mount (on for root)",
      [](Options& o, std::string_view v) {
-       o.allow_other = Switch::kOn;
-       return v.empty() ? absl::OkStatus() : ChooseSwitch(*o.allow_other, v);
+       return ChooseFlag(o.allow_other.emplace(), v);
      }},
     {"submounts", "hide|cross", "mounts below the source (hide)",
      [](Options& o, std::string_view v) {
        return Choose(
            o.submounts, v,
            {{"hide", Submounts::kHide}, {"cross", Submounts::kCross}});
+     }},
+    {"require_mounted_source", "on|off",
+     "refuse a source that is not a mount point (off)",
+     [](Options& o, std::string_view v) {
+       return ChooseFlag(o.require_mounted_source, v);
+     }},
+    {"replace_stale", "on|off",
+     "take away a dead FUSE mount that is in the way (off)",
+     [](Options& o, std::string_view v) {
+       return ChooseFlag(o.replace_stale, v);
      }},
     {"fsname", "TEXT", "source shown in the mount table (the source)",
      [](Options& o, std::string_view v) { return TextValue(o.fsname, v); }},
@@ -220,6 +234,15 @@ constexpr Row kServeRows[] = {
     {"threads", "N", "most readers, and most offload threads (16)",
      [](Options& o, std::string_view v) {
        return Number(o.threads, v, 1, 256);
+     }},
+    {"restart", "off|best|lossless",
+     "what a daemon that follows under the live mount must be able to keep "
+     "(best)",
+     [](Options& o, std::string_view v) {
+       return Choose(o.restart, v,
+                     {{"off", Restart::kOff},
+                      {"best", Restart::kBest},
+                      {"lossless", Restart::kLossless}});
      }},
 };
 
@@ -350,8 +373,8 @@ std::string Normal(std::string_view name) {
   return out;
 }
 
-// allow_other may stand alone.
-bool ValueIsOptional(const Row& row) { return row.name == "allow_other"; }
+// These may stand alone.
+bool ValueIsOptional(const Row& row) { return row.metavar == "on|off"; }
 
 absl::Status Set(Options& options, const Row& row,
                  std::optional<std::string_view> value) {

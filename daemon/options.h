@@ -25,6 +25,7 @@ enum class Locks { kHost, kLocal };
 enum class Passthrough { kAuto, kOn, kOff };
 enum class Transport { kAuto, kDev, kUring };
 enum class Offload { kAuto, kAlways, kNever };
+enum class Restart { kOff, kBest, kLossless };
 enum class Switch { kOff, kOn };
 enum class Mode { kServe, kHelp, kVersion, kCheck };
 
@@ -43,6 +44,8 @@ struct Options {
   std::string fsname;  // what the mount table shows; the source if empty
   uint32_t max_read = 0;
   Submounts submounts = Submounts::kHide;
+  Switch require_mounted_source = Switch::kOff;
+  Switch replace_stale = Switch::kOff;
 
   // Identity
   Identity identity = Identity::kAuto;
@@ -63,6 +66,7 @@ struct Options {
   const proto::Dialect* dialect = &proto::MainlineDialect();
   Offload offload = Offload::kAuto;
   uint32_t threads = 16;
+  Restart restart = Restart::kBest;
 
   // Messages
   Switch foreground = Switch::kOff;
