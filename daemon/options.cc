@@ -236,8 +236,7 @@ constexpr Row kServeRows[] = {
        return Number(o.threads, v, 1, 256);
      }},
     {"restart", "off|best|lossless",
-     "what a daemon that follows under the live mount must be able to keep "
-     "(best)",
+     "what must outlive a change of daemons under the mount (best)",
      [](Options& o, std::string_view v) {
        return Choose(o.restart, v,
                      {{"off", Restart::kOff},
