@@ -69,6 +69,11 @@ void Backings::Release(NodeId node, BackingId id, Access access) {
   nodes_.erase(it);
 }
 
+bool Backings::IsOpen(NodeId node) {
+  absl::MutexLock lock(&mutex_);
+  return nodes_.contains(Raw(node));
+}
+
 bool Backings::HasWriters(NodeId node) {
   absl::MutexLock lock(&mutex_);
   auto it = nodes_.find(Raw(node));

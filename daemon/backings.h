@@ -37,6 +37,7 @@ class Backings {
   void Sweep(std::span<const BackingId> closing);
   // The largest id so far is noted there; the kernel counts up.
   void CountHighest(std::atomic<uint64_t>& highest) { highest_ = &highest; }
+  bool IsOpen(NodeId node);
   // Open for writing in either way.
   bool HasWriters(NodeId node);
   // Open in passthrough for writing: its times and size move unseen.

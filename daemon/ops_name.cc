@@ -229,7 +229,7 @@ Status Ops::Remove(OpContext context, NodeId dir, const char* name, int flags) {
     if (victim.fingerprint != earlier->before.first) return Ok();
   }
   context.intent->Mark({.first = victim.fingerprint});
-  if (flags == AT_REMOVEDIR || files_.OfNode(victim.id) != nullptr) {
+  if (flags == AT_REMOVEDIR || backings_.IsOpen(victim.id)) {
     nodes_.KeepAhead(victim);
   }
   Status status = Check(unlinkat(dir_fd->get(), name, flags));
@@ -268,7 +268,7 @@ Status Ops::Move(OpContext context, NodeId from, const char* from_name,
   }
   Status status = Ok();
   if (!is_done) {
-    if (victim.fd && files_.OfNode(victim.id) != nullptr) {
+    if (victim.fd && backings_.IsOpen(victim.id)) {
       nodes_.KeepAhead(victim);
     }
     auto rename = [&] {

@@ -45,6 +45,10 @@ Journal::Journal(std::span<JournalEntry> entries, uint64_t generation)
       earlier_[entry.unique.load()] = &entry;
     }
   }
+  for (JournalEntry& entry : entries) {
+    // Whoever was filling it is dead.
+    if (entry.phase.load() == Phase::kClaimed) entry.phase = Phase::kFree;
+  }
   any_earlier_ = !earlier_.empty();
   asked_ = absl::Now();
 }
@@ -68,13 +72,6 @@ std::optional<Journal::Earlier> Journal::Find(Unique unique) {
   return out;
 }
 
-bool Journal::Claim(JournalEntry& entry) {
-  Phase phase = entry.phase.load(std::memory_order_relaxed);
-  if (phase == Phase::kIntent || phase == Phase::kDone) return false;
-  // Whoever comes second finds it taken; the fields are written after that.
-  return entry.phase.compare_exchange_strong(phase, Phase::kIntent);
-}
-
 JournalEntry* Journal::Begin(Unique unique, const Before& before) {
   if (trail.of != this) trail = {.of = this, .entries = {}, .at = 0};
   JournalEntry*& oldest = trail.entries[trail.at++ % kBehind];
@@ -87,16 +84,17 @@ JournalEntry* Journal::Begin(Unique unique, const Before& before) {
         entries_[next_.fetch_add(1, std::memory_order_relaxed) %
                  entries_.size()];
     Phase phase = entry.phase.load(std::memory_order_relaxed);
-    if (phase == Phase::kIntent || phase == Phase::kDone) continue;
-    // Between its claim and the last of these stores it is nobody's.
-    entry.unique.store(0, std::memory_order_relaxed);
-    if (!Claim(entry)) continue;
+    if ((phase != Phase::kFree && phase != Phase::kAnswered) ||
+        !entry.phase.compare_exchange_strong(phase, Phase::kClaimed)) {
+      continue;
+    }
     entry.began_ns = CoarseNow();
     entry.before = before;
     entry.generation = generation_;
     entry.error = 0;
     entry.payload_size = 0;
-    entry.unique.store(Plain(unique), std::memory_order_release);
+    entry.unique.store(Plain(unique), std::memory_order_relaxed);
+    entry.phase.store(Phase::kIntent, std::memory_order_release);
     oldest = &entry;
     return &entry;
   }

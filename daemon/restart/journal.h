@@ -39,7 +39,13 @@ struct Before {
 
 // In shared memory; the layout is part of State::kVersion.
 struct JournalEntry {
-  enum class Phase : uint32_t { kFree = 0, kIntent, kDone, kAnswered };
+  enum class Phase : uint32_t {
+    kFree = 0,
+    kClaimed,  // being filled: as good as free to a successor
+    kIntent,
+    kDone,
+    kAnswered
+  };
   // The longest is of a compound that makes and opens a file.
   static constexpr size_t kPayload = 576;
 
@@ -83,8 +89,6 @@ class Journal {
   void Tick(absl::Time now);
 
  private:
-  bool Claim(JournalEntry& entry);
-
   const std::span<JournalEntry> entries_;
   const uint64_t generation_;
   std::atomic<uint64_t> next_{0};

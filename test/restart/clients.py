@@ -150,7 +150,7 @@ class Client:
             wanted = "EEXIST"
         elif flags == syscalls.RENAME_EXCHANGE and not there:
             wanted = "ENOENT"
-        elif flags == 0 and there and there != self.tree[old]:
+        elif flags == 0 and there and not (there[0] == "file" and there == self.tree[old]):
             was_dir, is_dir = there[0] == "dir", self.tree[old][0] == "dir"
             if was_dir and not is_dir:
                 wanted = "EISDIR"
@@ -243,7 +243,7 @@ class Client:
         self.hold(got, number)
         name = self.any_name()
         if name not in self.tree and (got, number) in self.open:
-            linked = attempt(os.link, f"/proc/self/fd/{got}", self.path(name), follow_symlinks=True)
+            linked = attempt(syscalls.link_open_file, got, self.path(name))
             if self.want(linked, "ok", f"link of O_TMPFILE {name}"):
                 self.tree[name] = ("file", number)
                 self.links[number] = 1
