@@ -58,6 +58,9 @@ struct Options {
   std::optional<Switch> allow_other;  // unset: on for root
   std::optional<Switch> allow_suid;   // unset: on for root, like a bind mount
   std::optional<Switch> allow_dev;
+  // Whom the kernel takes for the one who mounted; set by mount.handlefs.
+  uint32_t owner_uid = 0;
+  uint32_t owner_gid = 0;
   std::string fsname;  // what the mount table shows; the source if empty
   uint32_t max_read = 0;
   Submounts submounts = Submounts::kHide;
