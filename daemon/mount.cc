@@ -378,14 +378,31 @@ TopMount TopMountOf(const std::string& mount_point) {
 
 }  // namespace
 
-std::variant<std::string, StartError> CheckMountPoint(const std::string& path) {
+std::variant<std::string, StartError> CheckMountPoint(const std::string& path,
+                                                      StaleMount stale) {
   struct stat st;
-  if (stat(path.c_str(), &st) != 0) {
-    if (errno == ENOTCONN || errno == ECONNABORTED) {
+  auto look = [&] { return stat(path.c_str(), &st) == 0; };
+  auto is_dead = [] { return errno == ENOTCONN || errno == ECONNABORTED; };
+  bool found = look();
+  // They can lie on top of each other.
+  while (!found && is_dead() && stale == StaleMount::kReplace) {
+    if (umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
+      return Fail(ExitCode::kMountPoint,
+                  absl::StrCat("replace_stale: cannot take away the dead FUSE "
+                               "mount at ",
+                               path),
+                  errno, "");
+    }
+    found = look();
+  }
+  if (!found) {
+    if (is_dead()) {
       return Fail(
           ExitCode::kMountPoint,
           absl::StrCat("the mount point ", path, " is a dead FUSE mount"),
-          errno, absl::StrCat("take it away with: umount -l ", path));
+          errno,
+          absl::StrCat("take it away with: umount -l ", path,
+                       ", or let replace_stale do it"));
     }
     return Fail(
         ExitCode::kMountPoint,

@@ -26,8 +26,10 @@ struct StartError {
 };
 
 // Makes the mount point absolute and looks at it. Fails for one that is
-// missing, no directory, or a dead FUSE mount.
-std::variant<std::string, StartError> CheckMountPoint(const std::string& path);
+// missing, no directory, or a dead FUSE mount, which kReplace detaches.
+enum class StaleMount { kRefuse, kReplace };
+std::variant<std::string, StartError> CheckMountPoint(
+    const std::string& path, StaleMount stale = StaleMount::kRefuse);
 
 struct Mounted {
   UniqueFd device;          // /dev/fuse, bound to the mount
