@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "daemon/credentials.h"
@@ -183,6 +184,22 @@ std::string ToText(const CheckReport& report) {
     absl::StrAppend(&out, "would fail   ", report.error, "\n");
   }
   return out;
+}
+
+std::string ToJson(const CheckReport& report) {
+  nlohmann::ordered_json out;
+  out["findings"] = nlohmann::ordered_json::object();
+  for (const Finding& finding : report.findings) {
+    auto& entry = out["findings"][finding.what];
+    entry["used"] = finding.used;
+    if (!finding.why.empty()) entry["why"] = finding.why;
+  }
+  out["status"] = ToInt(report.code);
+  if (!report.error.empty()) out["error"] = report.error;
+  // Paths are any bytes; what is no UTF-8 is shown as U+FFFD.
+  return out.dump(2, ' ', false,
+                  nlohmann::ordered_json::error_handler_t::replace) +
+         "\n";
 }
 
 }  // namespace handlefs

@@ -43,6 +43,11 @@ std::variant<Mounted, StartError> MountFuse(const Options& options,
                                             const std::string& source,
                                             MountBy by);
 
+// Gives a live mount of handlefs, topmost at `mount_point`, the flags of
+// `options`: all of them, as mount(8) does; what is not given is off. EINVAL:
+// there is no such mount.
+Status RemountFuse(const Options& options, const std::string& mount_point);
+
 enum class Unmount { kIfIdle, kDetach };
 // Takes the mount away if what is on top of the mount point is ours. EBUSY: it
 // is in use (kIfIdle); ENOENT: it is not there any more, or covered by another.

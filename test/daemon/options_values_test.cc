@@ -136,12 +136,12 @@ TEST_CASE("seconds may have a fraction", "[options]") {
 
 TEST_CASE("a single word can be applied", "[options]") {
   Options options;
-  CHECK(ApplyOption(options, "cache=always").ok());
+  CHECK(ApplyOption(options, "cache=always", "here").ok());
   CHECK(options.cache == Cache::kAlways);
-  CHECK(ApplyOption(options, "noexec").ok());
-  CHECK_FALSE(ApplyOption(options, "").ok());
-  CHECK_FALSE(ApplyOption(options, "=").ok());
-  CHECK_FALSE(ApplyOption(options, "nothing").ok());
+  CHECK(ApplyOption(options, "noexec", "here").ok());
+  CHECK_FALSE(ApplyOption(options, "", "here").ok());
+  CHECK_FALSE(ApplyOption(options, "=", "here").ok());
+  CHECK_FALSE(ApplyOption(options, "nothing", "here").ok());
 }
 
 }  // namespace
