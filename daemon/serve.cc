@@ -21,6 +21,7 @@
 #include "daemon/log.h"
 #include "daemon/mount.h"
 #include "daemon/server.h"
+#include "daemon/service_reports.h"
 #include "daemon/uring_parameter.h"
 #include "handles/nodes.h"
 #include "handles/source.h"
@@ -77,22 +78,23 @@ class SignalWatch {
   SignalWatch() {
     sigset_t set;
     sigemptyset(&set);
-    for (int signal : {SIGTERM, SIGINT}) sigaddset(&set, signal);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
     // Every thread made from now on inherits the mask.
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
     signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     end_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
   }
   ~SignalWatch() { Join(); }
 
-  // `on_signal` is called with 1, 2, ... for each signal; after the first one
-  // `on_timeout` is called once when the drain time is over.
-  void Start(std::function<void(int nth)> on_signal,
-             std::function<void()> on_timeout) {
-    thread_ = std::thread([this, on_signal = std::move(on_signal),
-                           on_timeout = std::move(on_timeout)] {
+  // `on_end` is called with 1, 2, ... for each signal to end; after the first
+  // one `on_timeout` is called once when the drain time is over.
+  void Start(std::function<void(int nth)> on_end,
+             std::function<void()> on_timeout,
+             std::function<void()> on_reload) {
+    thread_ = std::thread([this, on_end = std::move(on_end),
+                           on_timeout = std::move(on_timeout),
+                           on_reload = std::move(on_reload)] {
       int count = 0;
       while (true) {
         pollfd fds[2] = {{signals_.get(), POLLIN, 0}, {end_.get(), POLLIN, 0}};
@@ -105,7 +107,12 @@ class SignalWatch {
           continue;
         }
         signalfd_siginfo info;
-        if (read(signals_.get(), &info, sizeof(info)) > 0) on_signal(++count);
+        if (read(signals_.get(), &info, sizeof(info)) <= 0) continue;
+        if (info.ssi_signo == SIGHUP) {
+          on_reload();
+        } else {
+          on_end(++count);
+        }
       }
     });
   }
@@ -121,6 +128,14 @@ class SignalWatch {
   UniqueFd end_;
   std::thread thread_;
 };
+
+// The log file may have been moved away. Other logs are not opened.
+absl::Status ReopenLog(const Options& options) {
+  for (const char* name : {"auto", "stderr", "syslog"}) {
+    if (options.log == name) return absl::OkStatus();
+  }
+  return SetLog(options.log, options.log_level);
+}
 
 std::string Summary(const Options& options, const Nodes& nodes) {
   const HostFs& fs = nodes.file_systems().main();
@@ -177,6 +192,7 @@ int DescriptorOf(const std::string& mount_point) {
 }
 
 ExitCode Serve(const Options& options, const std::function<void()>& ready) {
+  ServiceReports reports(TakeServiceManager());
   SignalWatch signals;
   const rlim_t fd_limit = PrepareProcess();
   const Privileges privileges = ReducePrivileges();
@@ -274,11 +290,14 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
       .source_is_stacked = fs.is_stacked,
   };
   Server server(options, facts, **nodes, **transport);
+  reports.FeedWatchdog(server);
   server.OnServing([&] {
     // First, so that what follows goes where the daemon's messages go.
     ready();
-    Log(LogLevel::kInfo,
-        absl::StrCat(Summary(options, **nodes), ", ", server.Transport()));
+    const std::string summary =
+        absl::StrCat(Summary(options, **nodes), ", ", server.Transport());
+    Log(LogLevel::kInfo, summary);
+    reports.Serving(given < 0 ? mount_point : "", summary);
     if (facts.is_device && options.transport == Transport::kAuto &&
         ReadUringParameter() == UringParameter::kOff) {
       Log(LogLevel::kInfo, std::string(kUringIsOff));
@@ -293,6 +312,7 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
   std::atomic<bool> stopping{false};
   auto unmount = [&](int nth) {
     stopping.store(true);
+    if (nth == 1) reports.Stopping("unmounting");
     if (nth > 1 || given >= 0) {
       (*transport)->Stop();
       return;
@@ -309,7 +329,9 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
     }
     (*transport)->Stop();
   };
-  signals.Start(unmount, [&] { (*transport)->Stop(); });
+  signals.Start(
+      unmount, [&] { (*transport)->Stop(); },
+      [&] { reports.Reload([&] { return ReopenLog(options); }); });
 
   // Nothing of the host is kept busy by the working directory.
   (void)!chdir("/");

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -41,6 +42,11 @@ class Server final : public io::PacketHandler {
   void OnServing(std::function<void()> callback) {
     on_serving_ = std::move(callback);
   }
+  // `callback` is called each `every`, on the watchdog's thread, as long as
+  // requests get on: not when no thread that takes requests has moved since the
+  // call before. To be set before the transport runs.
+  void OnProgress(std::chrono::microseconds every,
+                  std::function<void()> callback);
   // How requests come, for people; once it serves.
   std::string Transport() const;
   State state() const { return state_.load(); }
@@ -72,6 +78,7 @@ class Server final : public io::PacketHandler {
   bool IsOwnThread(uint32_t tid) const;
   void Interrupt(Unique target);
   io::Activity Tick();
+  void ReportProgress();
   // Threads and rings of the queues, before INIT is answered. Why not.
   absl::Status MakeRings(size_t max_write);
   // The trace; with raw messages (handlefs-trace) for log_level=debug.
@@ -109,6 +116,9 @@ class Server final : public io::PacketHandler {
   std::atomic<bool> told_own_request_{false};
   int told_refusal_ = 0;  // of the tick
   unsigned ticks_ = 0;
+  std::chrono::microseconds report_every_{};
+  std::function<void()> on_progress_;
+  std::chrono::steady_clock::time_point reported_{};  // of the tick
 };
 
 }  // namespace handlefs

@@ -190,7 +190,9 @@ Status ServiceManager::Send(std::string_view message,
 }
 
 Status ServiceManager::Ready(std::string_view status) const {
-  return Send("READY=1\n" + StatusLine(status), {}, Wait::kSome);
+  std::string message = "READY=1\n";
+  if (!status.empty()) message += StatusLine(status);
+  return Send(message, {}, Wait::kSome);
 }
 
 Status ServiceManager::Say(std::string_view status) const {

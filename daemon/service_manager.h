@@ -46,6 +46,7 @@ class ServiceManager {
 
   // `status` is a line for `systemctl status`; control characters become
   // spaces, and what is too long for the protocol is cut.
+  // Ready without one leaves the line as it is.
   Status Ready(std::string_view status) const;
   Status Say(std::string_view status) const;
   // To be followed by Ready. Tells when it began, as Type=notify-reload wants.

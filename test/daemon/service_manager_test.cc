@@ -164,6 +164,8 @@ TEST_CASE("messages are what systemd reads", "[manager]") {
   ServiceManager service = Service(manager);
   REQUIRE(service.Ready("serving /a at /b").ok());
   CHECK(manager.Receive().text == "READY=1\nSTATUS=serving /a at /b\n");
+  REQUIRE(service.Ready("").ok());
+  CHECK(manager.Receive().text == "READY=1\n");
   REQUIRE(service.Say("").ok());
   CHECK(manager.Receive().text == "STATUS=\n");
   REQUIRE(service.Stopping("bye").ok());
