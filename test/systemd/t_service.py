@@ -79,10 +79,12 @@ def a_bad_start_says_why(t):
 @test()
 def no_configuration_says_so(t):
     """A name without a configuration is refused with the path of the file that is missing."""
+    if not t.whole:
+        t.skip("this daemon reads no configuration file")
     done = t.m.run("systemctl start handlefs@nothing.service")
     t.check(done.code != 0, "it started without a configuration")
     status = t.m.run("systemctl status handlefs@nothing.service").out
-    t.check("/etc/handlefs/nothing.conf" in done.out + status, f"nothing names the file: {done.out} {status}")
+    t.check("/etc/handlefs/nothing.conf" in status, f"the status does not name the file: {status}")
 
 
 @test()
