@@ -2,7 +2,7 @@
 
 import os
 
-from machine import until
+from machine import HERE, until
 from registry import Skipped
 
 UNITS = "/etc/systemd/system"
@@ -11,7 +11,7 @@ UNITS = "/etc/systemd/system"
 class Context:
     def __init__(self, machine):
         self.m = machine
-        self._names, self._units, self._paths = [], [], []
+        self._names, self._units, self._paths, self._hung = [], [], [], None
         text = machine.run([machine.handlefs, "--help"]).out
         # Until the daemon knows all that the unit asks for, tests start it with arguments in place of the unit's line.
         self.whole = all(word in text for word in ("--config", "restart=", "replace_stale"))
@@ -86,7 +86,28 @@ class Context:
             out += "".join(f"\n     | {line}" for line in self.m.journal(f"handlefs@{name}.service").splitlines()[-12:])
         return out
 
+    def hung(self, path):
+        """A file system at `path` that never answers for names that begin with "hang"; kill() ends it."""
+        for name in ("hung.py", "syscalls.py"):
+            with open(os.path.join(HERE, "../mounted", name)) as f:
+                self.m.write(f"/root/{name}", f.read())
+        self.m.must(f"mkdir -p {path}")
+        self._hung = Hung(self.m, path)
+        until(lambda: self.mounted(path) == "fuse", "the file system that hangs is mounted")
+        return self._hung
+
     def clean(self):
+        if self._hung:
+            self._hung.kill()
+        self.drop_units()
+        for path in reversed(self._paths):
+            while self.mounted(path):
+                self.m.run(f"umount -l {path}")
+            self.m.run(f"rm -rf --one-file-system {path}")
+        self.m.run("systemctl reset-failed")
+
+    def drop_units(self):
+        """Ends the units of this test and takes away what describes them."""
         for unit in self._units:
             self.m.run(f"systemctl disable '{unit}'; systemctl stop '{unit}'")
         for name in self._names:
@@ -95,8 +116,15 @@ class Context:
             self.m.run(f"rm -rf {UNITS}/{unit}.d /etc/handlefs/{name}.conf")
         for unit in self._units:
             self.m.run(f"rm -rf {UNITS}/{unit} {UNITS}/{unit}.d")
-        for path in reversed(self._paths):
-            while self.mounted(path):
-                self.m.run(f"umount -l {path}")
-            self.m.run(f"rm -rf --one-file-system {path}")
-        self.m.run("systemctl daemon-reload; systemctl reset-failed")
+        self._units, self._names = [], []
+        self.m.run("systemctl daemon-reload")
+
+
+class Hung:
+    def __init__(self, machine, path):
+        self.m, self.path = machine, path
+        machine.must(["systemd-run", "-q", "--unit=hung", "python3", "/root/hung.py", path])
+
+    def kill(self):
+        """Its connection ends, and every request that waits for it."""
+        self.m.run(f"systemctl kill -s KILL hung; umount -l {self.path}")

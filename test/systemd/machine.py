@@ -14,7 +14,7 @@ import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TOP = os.path.realpath(os.path.join(HERE, "../.."))
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "fuse3", "mount", "git", "python3-minimal")
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "fuse3", "mount", "git", "python3")
 PATIENCE = 60.0  # after this long a state that should come is declared missing
 # They would touch the kernel, which is everybody's, or wait for what is not there.
 MASKED = ("systemd-sysctl.service", "systemd-modules-load.service", "systemd-binfmt.service", "systemd-udevd.service",
