@@ -12,9 +12,12 @@ class Context:
     def __init__(self, machine):
         self.m = machine
         self._names, self._units, self._paths, self._hung = [], [], [], None
-        text = machine.run([machine.handlefs, "--help"]).out
+        self.help = text = machine.run([machine.handlefs, "--help"]).out
         # Until the daemon knows all that the unit asks for, tests start it with arguments in place of the unit's line.
         self.whole = all(word in text for word in ("--config", "restart=", "replace_stale"))
+
+    def knows(self, option):
+        return option in self.help
 
     def skip(self, reason):
         raise Skipped(reason)
@@ -70,8 +73,15 @@ class Context:
         return bool(self.m.run(f"cat /proc/{self.main_pid(unit)}/task/*/children").out.split())
 
     def mounted(self, path):
-        """As the first process of the machine sees it: what is mounted there, or ''."""
-        return self.m.run(f"findmnt -rno FSTYPE --mountpoint {path}").out.strip()
+        """As the first process of the machine sees it: the type of what is mounted there last, or ''. Nobody walks there:
+        that would start an automount, or keep it."""
+        found = ""
+        with open(f"/proc/{self.m.pid}/mountinfo") as f:
+            for line in f:
+                before, _, after = line.partition(" - ")
+                if before.split()[4] == path:
+                    found = after.split()[0]
+        return found
 
     def shows(self, path, source):
         """The mount is there for everybody, and has what the source has."""
