@@ -80,24 +80,19 @@ void Keeper::TakeOver(Holdings holdings) {
 }
 
 std::optional<ExitCode> Keeper::StartServer() {
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+  auto pair = MakeKeeperSocket();
+  if (!pair.ok()) {
     start_at_ = absl::Now() + kLongestPause;
     return std::nullopt;
   }
-  UniqueFd ours(pair[0]), theirs(pair[1]);
-  // A keeper that hangs must not hang the server.
-  timeval patience{.tv_sec = 1, .tv_usec = 0};
-  setsockopt(theirs.get(), SOL_SOCKET, SO_SNDTIMEO, &patience,
-             sizeof(patience));
   state_->counters().generation.fetch_add(1);
   serving_ = handed_over_ = false;
   stuck_looks_ = 0;
   ended_.reset();
   server_ = Child::Fork();
   if (server_.is_child()) {
-    ours.reset();
-    return BeServer(std::move(theirs));
+    pair->keeper.reset();
+    return BeServer(std::move(pair->server));
   }
   if (!server_.exists()) {
     Log(LogLevel::kError, absl::StrCat("cannot make the server's process: ",
@@ -105,7 +100,7 @@ std::optional<ExitCode> Keeper::StartServer() {
     start_at_ = absl::Now() + kLongestPause;
     return std::nullopt;
   }
-  socket_ = std::move(ours);
+  socket_ = std::move(pair->keeper);
   return std::nullopt;
 }
 
@@ -388,6 +383,8 @@ ExitCode KeepServing(const Options& options, Prepared& prepared,
 }
 
 ExitCode GoOnServing(const Options& options, Holdings holdings) {
+  // Else it is called after the link that it was run by.
+  (void)prctl(PR_SET_NAME, "handlefs", 0, 0, 0);
   ServiceReports reports(TakeServiceManager());
   auto fail = [](const absl::Status& status) {
     Log(LogLevel::kError, absl::StrCat("cannot go on with the mount: ",
