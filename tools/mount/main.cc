@@ -252,6 +252,7 @@ int Main(std::span<const char* const> args) {
 }  // namespace
 }  // namespace handlefs::mount_helper
 
+// NOLINTNEXTLINE(bugprone-exception-escape): without memory it may end
 int main(int argc, char** argv) {
   return handlefs::mount_helper::Main(
       std::span<const char* const>(argv + 1, static_cast<size_t>(argc - 1)));
