@@ -75,11 +75,13 @@ int Background(const Options& options) {
     return WaitForChild(options, child, std::move(read_end));
   }
   read_end.reset();
-  setsid();
   auto ready = [&] {
     if (options.log == "auto") {
       (void)SetLog("syslog", options.log_level).ok();
     }
+    // Not before the mount: an automount point lets only the process group in
+    // that systemd started for it; others wait until the mount is made.
+    setsid();
     LeaveTerminal(options);
     (void)!write(write_end.get(), "r", 1);
     write_end.reset();

@@ -18,6 +18,7 @@
 #include "daemon/restart/keeper.h"
 #include "daemon/restart/messages.h"
 #include "daemon/server.h"
+#include "daemon/service_reports.h"
 #include "daemon/uring_parameter.h"
 #include "handles/nodes.h"
 #include "io/dev_transport.h"
@@ -42,22 +43,23 @@ class SignalWatch {
   SignalWatch() {
     sigset_t set;
     sigemptyset(&set);
-    for (int signal : {SIGTERM, SIGINT}) sigaddset(&set, signal);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
     // Every thread made from now on inherits the mask.
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
     signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     end_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
   }
   ~SignalWatch() { Join(); }
 
-  // `on_signal` is called with 1, 2, ... for each signal; after the first one
-  // `on_timeout` is called once when the drain time is over.
-  void Start(std::function<void(int nth)> on_signal,
-             std::function<void()> on_timeout) {
-    thread_ = std::thread([this, on_signal = std::move(on_signal),
-                           on_timeout = std::move(on_timeout)] {
+  // `on_end` is called with 1, 2, ... for each signal to end; after the first
+  // one `on_timeout` is called once when the drain time is over.
+  void Start(std::function<void(int nth)> on_end,
+             std::function<void()> on_timeout,
+             std::function<void()> on_reload) {
+    thread_ = std::thread([this, on_end = std::move(on_end),
+                           on_timeout = std::move(on_timeout),
+                           on_reload = std::move(on_reload)] {
       int count = 0;
       while (true) {
         pollfd fds[2] = {{signals_.get(), POLLIN, 0}, {end_.get(), POLLIN, 0}};
@@ -70,7 +72,12 @@ class SignalWatch {
           continue;
         }
         signalfd_siginfo info;
-        if (read(signals_.get(), &info, sizeof(info)) > 0) on_signal(++count);
+        if (read(signals_.get(), &info, sizeof(info)) <= 0) continue;
+        if (info.ssi_signo == SIGHUP) {
+          on_reload();
+        } else {
+          on_end(++count);
+        }
       }
     });
   }
@@ -131,9 +138,13 @@ ExitCode Conclude(const Server& server, const io::DevTransport::End& end,
 
 // What the server says when it begins.
 void Announce(const Options& options, const Prepared& prepared,
-              const Server& server, const io::DevTransport& transport) {
-  Log(LogLevel::kInfo, absl::StrCat(Summary(options, *prepared.nodes), ", ",
-                                    server.Transport()));
+              const Server& server, const io::DevTransport& transport,
+              ServiceReports& reports) {
+  const std::string summary =
+      absl::StrCat(Summary(options, *prepared.nodes), ", ", server.Transport());
+  Log(LogLevel::kInfo, summary);
+  reports.Serving(prepared.is_ours ? prepared.mounted.mount_point : "",
+                  summary);
   if (prepared.facts.is_device && options.transport == Transport::kAuto &&
       ReadUringParameter() == UringParameter::kOff) {
     Log(LogLevel::kInfo, std::string(kUringIsOff));
@@ -198,6 +209,13 @@ class Orders {
 
 }  // namespace
 
+absl::Status ReopenLog(const Options& options) {
+  for (const char* name : {"auto", "stderr", "syslog"}) {
+    if (options.log == name) return absl::OkStatus();
+  }
+  return SetLog(options.log, options.log_level);
+}
+
 std::string BusyText(const Mounted& mounted) {
   return absl::StrCat(mounted.mount_point,
                       " is in use: it is detached, and who uses it is served "
@@ -206,6 +224,7 @@ std::string BusyText(const Mounted& mounted) {
 }
 
 ExitCode ServeAlone(const Options& options, Prepared& prepared,
+                    ServiceReports& reports,
                     const std::function<void()>& ready) {
   SignalWatch signals;
   auto transport =
@@ -214,15 +233,17 @@ ExitCode ServeAlone(const Options& options, Prepared& prepared,
     return Report({ExitCode::kMountPoint, Message(transport.status())});
   }
   Server server(options, prepared.facts, *prepared.nodes, **transport);
+  reports.FeedWatchdog(server);
   server.OnServing([&] {
     // First, so that what follows goes where the daemon's messages go.
     ready();
-    Announce(options, prepared, server, **transport);
+    Announce(options, prepared, server, **transport, reports);
   });
 
   std::atomic<bool> stopping{false};
   auto unmount = [&](int nth) {
     stopping.store(true);
+    if (nth == 1) reports.Stopping("unmounting");
     if (nth > 1 || !prepared.is_ours) {
       (*transport)->Stop();
       return;
@@ -235,7 +256,9 @@ ExitCode ServeAlone(const Options& options, Prepared& prepared,
     }
     (*transport)->Stop();
   };
-  signals.Start(unmount, [&] { (*transport)->Stop(); });
+  signals.Start(
+      unmount, [&] { (*transport)->Stop(); },
+      [&] { reports.Reload([&] { return ReopenLog(options); }); });
 
   io::DevTransport::End end = (*transport)->Run(server);
   signals.Join();
@@ -246,6 +269,7 @@ ExitCode ServeAlone(const Options& options, Prepared& prepared,
 
 ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
                    const KeptFds& fds, BorrowedFd keeper,
+                   ServiceReports& reports,
                    const std::function<void()>& ready) {
   auto tell = [&](KeeperMessage::What what, ExitCode code) {
     (void)SendMessage(
@@ -272,9 +296,10 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
   Continuity continuity{.state = state, .vault = kept};
   Server server(options, prepared.facts, *prepared.nodes, **transport,
                 &continuity);
+  reports.FeedWatchdog(server);
   server.OnServing([&] {
     ready();
-    Announce(options, prepared, server, **transport);
+    Announce(options, prepared, server, **transport, reports);
     tell(KeeperMessage::What::kServing, ExitCode::kOk);
   });
 
@@ -290,6 +315,10 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
           case KeeperMessage::What::kHandOver:
             handing_over.store(true);
             (*transport)->Stop();
+            break;
+          case KeeperMessage::What::kReload:
+            // The keeper has said what is wrong with it.
+            (void)ReopenLog(options).ok();
             break;
           default:
             break;
@@ -320,14 +349,15 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
 }
 
 ExitCode Serve(const Options& options, const std::function<void()>& ready) {
+  ServiceReports reports(TakeServiceManager());
   auto prepared = Prepare(options);
   if (auto* error = std::get_if<StartError>(&prepared)) return Report(*error);
   Prepared& mount = std::get<Prepared>(prepared);
   // A socket's other end has nothing to send again.
   if (options.restart == Restart::kOff || !mount.facts.is_device) {
-    return ServeAlone(options, mount, ready);
+    return ServeAlone(options, mount, reports, ready);
   }
-  return KeepServing(options, mount, ready);
+  return KeepServing(options, mount, reports, ready);
 }
 
 }  // namespace handlefs

@@ -5,16 +5,20 @@
 #include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "daemon/exit_code.h"
 #include "daemon/options.h"
 #include "daemon/prepare.h"
 #include "daemon/restart/kept.h"
 #include "daemon/restart/state.h"
+#include "daemon/service_reports.h"
 
 namespace handlefs {
 
 // How long users of a mount that was told to stop keep being served.
 inline constexpr int kDrainSeconds = 10;
+// The log file may have been moved away. Other logs are not opened.
+absl::Status ReopenLog(const Options& options);
 // What is said of a mount that was told to stop while it is in use.
 std::string BusyText(const Mounted& mounted);
 
@@ -26,13 +30,14 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready);
 
 // Alone in its process: signals unmount, and everything ends with it.
 ExitCode ServeAlone(const Options& options, Prepared& prepared,
+                    ServiceReports& reports,
                     const std::function<void()>& ready);
 
 // In a process that a keeper made and watches. Orders come by `keeper`; signals
 // are the keeper's business.
 ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
                    const KeptFds& fds, BorrowedFd keeper,
-                   const std::function<void()>& ready);
+                   ServiceReports& reports, const std::function<void()>& ready);
 
 }  // namespace handlefs
 

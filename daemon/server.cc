@@ -93,6 +93,25 @@ Server::~Server() {
   if (rings_ != nullptr) rings_->Stop();
 }
 
+void Server::OnProgress(std::chrono::microseconds every,
+                        std::function<void()> callback) {
+  report_every_ = every;
+  on_progress_ = std::move(callback);
+}
+
+void Server::ReportProgress() {
+  if (!on_progress_) return;
+  auto now = std::chrono::steady_clock::now();
+  if (now - reported_ < report_every_) return;
+  auto progress = transport_.last_progress();
+  if (phase_.load() == Phase::kServing && rings_ != nullptr) {
+    progress = std::min(progress, rings_->last_progress());
+  }
+  if (progress <= reported_) return;
+  reported_ = now;
+  on_progress_();
+}
+
 std::string Server::failure() const {
   absl::MutexLock lock(&mutex_);
   return failure_;
@@ -315,6 +334,7 @@ io::Activity Server::Tick() {
   if (phase_.load() == Phase::kServing && rings_ != nullptr) {
     activity = rings_->Tick();
   }
+  ReportProgress();
   if (pool_ != nullptr) pool_->Tick();
   if (++ticks_ % kTrimTicks == 0) nodes_.Trim();
   absl::Time now = absl::Now();

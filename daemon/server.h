@@ -10,6 +10,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -55,6 +56,11 @@ class Server final : public io::PacketHandler {
   // the kernel send again what that one left unanswered. Before Run.
   // FAILED_PRECONDITION: this program cannot go on with that session.
   absl::Status Resume(const SessionRecord& session);
+  // `callback` is called each `every`, on the watchdog's thread, as long as
+  // requests get on: not when no thread that takes requests has moved since the
+  // call before. To be set before the transport runs.
+  void OnProgress(std::chrono::microseconds every,
+                  std::function<void()> callback);
   // How requests come, for people; once it serves.
   std::string Transport() const;
   Phase phase() const { return phase_.load(); }
@@ -89,6 +95,7 @@ class Server final : public io::PacketHandler {
   bool IsOwnThread(uint32_t tid) const;
   void Interrupt(Unique target);
   io::Activity Tick();
+  void ReportProgress();
   // Threads and rings of the queues, before INIT is answered. Why not.
   absl::Status MakeRings(size_t max_write);
   // The trace; with raw messages (handlefs-trace) for log_level=debug.
@@ -129,6 +136,9 @@ class Server final : public io::PacketHandler {
   std::atomic<bool> told_own_request_{false};
   int told_refusal_ = 0;  // of the tick
   unsigned ticks_ = 0;
+  std::chrono::microseconds report_every_{};
+  std::function<void()> on_progress_;
+  std::chrono::steady_clock::time_point reported_{};  // of the tick
 };
 
 }  // namespace handlefs

@@ -1,6 +1,7 @@
 #include "io/dev_transport.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -100,6 +101,11 @@ UniqueFd DevTransport::Clone() const {
   return clone;
 }
 
+bool DevTransport::HasRequest() const {
+  pollfd in{device_.get(), POLLIN, 0};
+  return poll(&in, 1, 0) > 0 && (in.revents & POLLIN) != 0;
+}
+
 DevTransport::End DevTransport::Run(PacketHandler& handler) {
   {
     absl::MutexLock lock(&mutex_);
@@ -177,6 +183,10 @@ void DevTransport::Watch(PacketHandler& handler) {
     look(*first_, last[0]);
     for (size_t i = 0; i < extras_.size(); ++i) {
       look(*extras_[i].reader, last[i + 1]);
+    }
+    // A reader that waits while there is something to read has been forgotten.
+    if (moved || (working < active && !HasRequest())) {
+      last_progress_.store(std::chrono::steady_clock::now());
     }
     idle = moved || working > 0 ? 0 : idle + 1;
     busy = working == active ? busy + 1 : 0;

@@ -9,6 +9,7 @@
 #define HANDLEFS_IO_DEV_TRANSPORT_H_
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -63,6 +64,12 @@ class DevTransport final : public Connection {
   Result<BackingId> OpenBacking(BorrowedFd fd) override;
   Status CloseBacking(BackingId id) override;
 
+  // When the readers were last seen to get on: one began or ended a request,
+  // or waits and there is nothing to read. The watchdog looks at every tick.
+  std::chrono::steady_clock::time_point last_progress() const {
+    return last_progress_.load();
+  }
+
   DeviceKind kind() const { return kind_; }
   BorrowedFd device() const { return device_; }
   // False if io_uring could not be set up and poll and read are used.
@@ -80,6 +87,7 @@ class DevTransport final : public Connection {
   void Grow(PacketHandler& handler) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Reader::Setup MakeSetup(BorrowedFd device, PacketHandler& handler);
   UniqueFd Clone() const;
+  bool HasRequest() const;
 
   const UniqueFd device_;
   const DeviceKind kind_;
@@ -87,6 +95,7 @@ class DevTransport final : public Connection {
   SlotPool pool_;
   std::atomic<size_t> setxattr_size_{16};
   std::function<Activity()> tick_;
+  std::atomic<std::chrono::steady_clock::time_point> last_progress_{};
   std::unique_ptr<Reader> first_;
   mutable absl::Mutex mutex_;
   std::vector<Extra> extras_ ABSL_GUARDED_BY(mutex_);

@@ -101,7 +101,8 @@ absl::StatusOr<std::unique_ptr<UringTransport>> UringTransport::Create(
       transport->groups_.push_back({.queues = {queue},
                                     .cpu = static_cast<int>(id),
                                     .lanes = {},
-                                    .pulses = {}});
+                                    .pulses = {},
+                                    .progress = {}});
     } else {
       offline.queues.push_back(queue);
     }
@@ -141,7 +142,11 @@ Activity UringTransport::Tick() {
       stuck += working && pulse == group.pulses[i];
       group.pulses[i] = pulse;
     }
-    if (stuck < group.lanes.size() || stuck >= config_.max_lanes) continue;
+    if (stuck < group.lanes.size()) {
+      group.progress = std::chrono::steady_clock::now();
+      continue;
+    }
+    if (stuck >= config_.max_lanes) continue;
     auto lane = MakeLane(group, Role::kRelief);
     if (!lane->WaitUntilMade().ok()) continue;
     lane->Begin();
@@ -149,6 +154,12 @@ Activity UringTransport::Tick() {
     group.pulses.push_back(0);
   }
   return activity;
+}
+
+std::chrono::steady_clock::time_point UringTransport::last_progress() const {
+  auto oldest = std::chrono::steady_clock::now();
+  for (const Group& group : groups_) oldest = std::min(oldest, group.progress);
+  return oldest;
 }
 
 }  // namespace handlefs::io

@@ -15,6 +15,7 @@
 #define HANDLEFS_IO_URING_TRANSPORT_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -60,6 +61,9 @@ class UringTransport {
   void Stop();
   // The watchdog's look at the lanes, each 10 ms while there are requests.
   Activity Tick();
+  // When all queues had last been seen to get on: a lane began or ended a
+  // request, or waits. The watchdog's thread.
+  std::chrono::steady_clock::time_point last_progress() const;
   size_t queues() const { return queues_; }
   size_t payload_size() const { return config_.payload_size; }
 
@@ -69,6 +73,7 @@ class UringTransport {
     std::optional<int> cpu;
     std::vector<std::unique_ptr<UringLane>> lanes;
     std::vector<uint64_t> pulses;  // at the last tick
+    std::chrono::steady_clock::time_point progress{};
   };
   UringTransport(BorrowedFd device, const Config& config,
                  PacketHandler& handler);

@@ -11,6 +11,11 @@ die() {
   exit 1
 }
 
+# Tells where units go (systemd.pc).
+systemd_package() {
+  if [ -n "$(apt-cache show systemd-dev 2>/dev/null)" ]; then echo systemd-dev; else echo systemd; fi
+}
+
 missing_packages() {
   local package
   for package in "$@"; do

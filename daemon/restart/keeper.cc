@@ -43,10 +43,11 @@ int64_t Nanoseconds(absl::Time time) { return absl::ToUnixNanos(time); }
 
 class Keeper {
  public:
-  Keeper(const Options& options, Prepared& prepared,
+  Keeper(const Options& options, Prepared& prepared, ServiceReports& reports,
          std::unique_ptr<State> state, std::function<void()> ready)
       : options_(options),
         prepared_(prepared),
+        reports_(reports),
         state_(std::move(state)),
         ready_(std::move(ready)) {}
 
@@ -69,6 +70,7 @@ class Keeper {
 
   const Options& options_;
   Prepared& prepared_;
+  ServiceReports& reports_;
   const std::unique_ptr<State> state_;
   const std::function<void()> ready_;
 
@@ -101,10 +103,9 @@ class Keeper {
 ExitCode Keeper::Run() {
   sigset_t set;
   sigemptyset(&set);
-  for (int signal : {SIGTERM, SIGINT}) sigaddset(&set, signal);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
   pthread_sigmask(SIG_BLOCK, &set, &old_mask_);
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGHUP, SIG_IGN);
   signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   state_->counters().began_ns = Nanoseconds(absl::Now());
   while (!result_) {
@@ -150,12 +151,13 @@ ExitCode Keeper::BeServer(UniqueFd socket) {
   // A terminal's Ctrl-C is for the keeper, who says what to do.
   signal(SIGTERM, SIG_IGN);
   signal(SIGINT, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
   pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
   signals_.reset();
   socket_.reset();
   stuck_.clear();
-  ExitCode code = ServeKept(options_, prepared_, *state_, fds_, socket, ready_);
-  return code;
+  return ServeKept(options_, prepared_, *state_, fds_, socket, reports_,
+                   ready_);
 }
 
 void Keeper::Wait() {
@@ -355,6 +357,15 @@ void Keeper::OnUnmounted() {
 void Keeper::OnSignal() {
   signalfd_siginfo info;
   while (read(signals_.get(), &info, sizeof(info)) > 0) {
+    if (info.ssi_signo == SIGHUP) {
+      reports_.Reload([&] { return ReopenLog(options_); });
+      if (socket_) {
+        (void)SendMessage(socket_, {.what = KeeperMessage::What::kReload}, {})
+            .ok();
+      }
+      continue;
+    }
+    if (orders_to_end_ == 0) reports_.Stopping("unmounting");
     start_at_ = absl::InfinitePast();  // unmounting may need a server
     if (++orders_to_end_ > 1 || !prepared_.is_ours) {
       if (ending_ == Ending::kStopping) server_.Kill(SIGKILL);
@@ -369,6 +380,7 @@ void Keeper::OnSignal() {
 }  // namespace
 
 ExitCode KeepServing(const Options& options, Prepared& prepared,
+                     ServiceReports& reports,
                      const std::function<void()>& ready) {
   auto state = State::Create();
   if (!state.ok()) {
@@ -381,10 +393,10 @@ ExitCode KeepServing(const Options& options, Prepared& prepared,
     Log(LogLevel::kWarning,
         absl::StrCat(absl::string_view(state.status().message()),
                      ": the mount does not survive the server"));
-    return ServeAlone(options, prepared, ready);
+    return ServeAlone(options, prepared, reports, ready);
   }
   (*state)->SetKey(prepared.key);
-  return Keeper(options, prepared, *std::move(state), ready).Run();
+  return Keeper(options, prepared, reports, *std::move(state), ready).Run();
 }
 
 }  // namespace handlefs

@@ -10,12 +10,14 @@
 #include "daemon/exit_code.h"
 #include "daemon/options.h"
 #include "daemon/prepare.h"
+#include "daemon/service_reports.h"
 
 namespace handlefs {
 
 // Until the mount is gone or the process is told to stop. Returns in each
 // server's process as well, with what that one is to exit with.
 ExitCode KeepServing(const Options& options, Prepared& prepared,
+                     ServiceReports& reports,
                      const std::function<void()>& ready);
 
 }  // namespace handlefs

@@ -22,6 +22,7 @@ struct KeeperMessage {
     // To the server.
     kHandOver,  // stop reading, finish what was begun, leave the rest
     kStop,      // the mount is detached: end
+    kReload,    // open the log again
     kControl,   // a connection of the control socket comes along
   };
   What what = What::kKeep;
