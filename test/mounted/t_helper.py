@@ -103,6 +103,23 @@ def options_reach_the_daemon(t):
 
 
 @entry()
+def messages_go_where_asked(t):
+    """With log=stderr the daemon goes on to write where mount(8) wrote, as a mount unit's journal; a file gets them, too."""
+    m = Machine(t)
+    source, target = m.tree("s", a="1"), t.place("m")
+    for place in ("stderr", os.path.join(t.work, "own.log")):
+        log = os.path.join(t.work, "own.log")
+        with open(log, "wb") as out:
+            done = subprocess.run(["mount", "-t", "handlefs", "-o", f"log={place}", source, target], stdin=subprocess.DEVNULL,
+                                  stdout=out, stderr=out, cwd="/", timeout=60)
+        t.eq(done.returncode, 0, f"status: {read(log)}")
+        m.umount(target)
+        t.check(f"serving {source} at {target}".encode() in read(log), f"log={place}: {read(log)}")
+    code, _, err = m.run("mount", "-t", "handlefs", "-o", "log=stderr", "/none", target)
+    t.eq((code, len(err.splitlines())), (32, 2), f"the daemon's line and the helper's: {err}")
+
+
+@entry()
 def letters_of_mount(t):
     """-f looks and does not mount, -s passes over unknown options, -v shows what is run, -n is taken."""
     m = Machine(t)

@@ -188,6 +188,7 @@ Outcome Mount(const Command& command, const Options& options,
   if (command.fake == Switch::kOn) return LookOnly(command, options);
   Start start;
   if (!command.name_space.empty()) start.find = Find::kByDescriptor;
+  if (options.log == "stderr") start.err = Stderr::kShared;
   if (command.hands_over() && DescriptorOf(command.target) < 0) {
     return HandOver(command, options, program, std::move(start));
   }
