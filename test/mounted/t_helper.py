@@ -334,6 +334,25 @@ def users_mount_their_own(t):
         t.eq(m.find(target, "FSTYPE,SOURCE"), f"fuse.handlefs {source}", f"findmnt after {argv}")
         t.eq(run_as(NOBODY, NOBODY, [], os.listdir, target), ["a"], "listing by the user")
         t.check({"nosuid", "nodev"} <= set(m.find(target, "VFS-OPTIONS").split(",")), "nosuid, nodev")
-        m.umount(target, "fusermount3", "-u", target, uid=NOBODY)
+        m.umount(target, *(("umount", target) if argv[0] == "mount" else ("fusermount3", "-u", target)), uid=NOBODY)
     m.bad(1, "need root", "/sbin/mount.handlefs", source, target, "-o", "setuid=nobody", uid=NOBODY)
     m.bad(32, "suid", "/sbin/mount.handlefs", source, target, "-o", "suid", uid=NOBODY)
+
+
+@entry()
+def the_generic_helper_works(t):
+    """Where ours is not installed, mount.fuse3 mounts handlefs as any FUSE file system, with drop_privileges, too."""
+    m = Machine(t)
+    t.need("mount.fuse3")
+    for name in ("/usr/sbin/mount.fuse.handlefs", "/sbin/mount.fuse.handlefs", "/usr/sbin/mount.handlefs"):
+        if os.path.exists(name):
+            os.unlink(name)
+    source, target = m.tree("s", a="1"), t.place("m")
+    for argv in (("fuse.handlefs", "cache=none,nofail,_netdev", source), ("fuse.handlefs", "ro", source),
+                 ("fuse3", "rw", f"handlefs#{source}"), ("fuse.handlefs", "drop_privileges,allow_other", source)):
+        kind, options, what = argv
+        m.good("mount", "-t", kind, "-o", options, what, target)
+        shows(t, target, source)
+        if "drop_privileges" in options:
+            t.check(all(int(fields["CapEff"], 16) == 0 for fields in m.daemons().values()), "capabilities are left")
+        m.umount(target)
