@@ -235,7 +235,7 @@ def setuid_serves_as_a_user(t):
     m = Machine(t)
     source, target = m.tree("s", a="1"), t.place("m")
     os.chown(source, NOBODY, NOBODY)
-    m.good("mount", "-t", "handlefs", "-o", "setuid=nobody", source, target)
+    t.eq(m.good("mount", "-t", "handlefs", "-o", "setuid=nobody", source, target), "", "what is said")
     t.eq(m.served(), 1, "daemons")
     for fields in m.daemons().values():
         t.eq((fields["Uid"].split(), fields["Groups"].strip()), ([str(NOBODY)] * 4, str(NOBODY)), "who serves")
