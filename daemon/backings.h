@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -29,6 +30,14 @@ class Backings {
   BackingId Open(NodeId node, BorrowedFd fd, Wish wish, Access access);
   // With what Open was given and what it gave; anything else is ignored.
   void Release(NodeId node, BackingId id, Access access);
+  // What is open since earlier servers; before the first request.
+  void Restore(NodeId node, BackingId id, Access access);
+  // Closes ids that nothing is open with: those that an earlier server was
+  // about to close, and those it got and had not noted.
+  void Sweep(std::span<const BackingId> closing);
+  // The largest id so far is noted there; the kernel counts up.
+  void CountHighest(std::atomic<uint64_t>& highest) { highest_ = &highest; }
+  bool IsOpen(NodeId node);
   // Open for writing in either way.
   bool HasWriters(NodeId node);
   // Open in passthrough for writing: its times and size move unseen.
@@ -44,6 +53,7 @@ class Backings {
     uint32_t writers = 0;
   };
   io::Connection* const connection_;
+  std::atomic<uint64_t>* highest_ = nullptr;  // set before any request
   std::atomic<int> last_refusal_{0};
   std::atomic<size_t> with_id_{0};
   absl::Mutex mutex_;

@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "daemon/credentials.h"
 #include "daemon/kernel_probe.h"
 #include "daemon/mount.h"
+#include "daemon/mounted_source.h"
 #include "daemon/negotiate.h"
 #include "daemon/serve.h"
 #include "daemon/uring_parameter.h"
@@ -129,6 +131,9 @@ CheckReport Check(const Options& options) {
                : absl::StrCat("cannot be asked what its FUSE offers: ",
                               std::strerror(in.error().value()))});
 
+  if (auto refused = RefuseUnmountedSource(options)) {
+    return fail(refused->code, refused->message);
+  }
   auto source = OpenSource(options.source, options.submounts);
   if (!source.ok()) return fail(ExitCode::kSource, Message(source.status()));
   Nodes::Config config{.identity = options.identity};
@@ -179,6 +184,22 @@ std::string ToText(const CheckReport& report) {
     absl::StrAppend(&out, "would fail   ", report.error, "\n");
   }
   return out;
+}
+
+std::string ToJson(const CheckReport& report) {
+  nlohmann::ordered_json out;
+  out["findings"] = nlohmann::ordered_json::object();
+  for (const Finding& finding : report.findings) {
+    auto& entry = out["findings"][finding.what];
+    entry["used"] = finding.used;
+    if (!finding.why.empty()) entry["why"] = finding.why;
+  }
+  out["status"] = ToInt(report.code);
+  if (!report.error.empty()) out["error"] = report.error;
+  // Paths are any bytes; what is no UTF-8 is shown as U+FFFD.
+  return out.dump(2, ' ', false,
+                  nlohmann::ordered_json::error_handler_t::replace) +
+         "\n";
 }
 
 }  // namespace handlefs

@@ -27,6 +27,9 @@ struct CheckReport {
 
 CheckReport Check(const Options& options);
 std::string ToText(const CheckReport& report);
+// {"findings": {"transport": {"used": "dev", "why": "..."}, ...},
+//  "status": 0, "error": "..."}; `error` only where a start would fail.
+std::string ToJson(const CheckReport& report);
 
 }  // namespace handlefs
 

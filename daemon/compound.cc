@@ -152,7 +152,8 @@ Status Server::RunCompound(OpContext context, const proto::RawRequest& raw,
     ReplyBuffer payload(out.Space().first(room - least));
     if (status.ok()) {
       OpContext here{.place = i == 0 ? context.place : Place::kPool,
-                     .chain = &chain};
+                     .chain = &chain,
+                     .intent = context.intent};
       status = proto::MayBeSub(row) ? Answer(here, sub.raw, payload)
                                     : Status(Errno(EOPNOTSUPP));
       // Only what reads can have more to say than was reckoned with.

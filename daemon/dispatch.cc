@@ -259,6 +259,13 @@ Status Server::Answer(OpContext context, const proto::RawRequest& raw,
   return row.answer(*this, context, raw, out);
 }
 
+void Server::CountResent(const Intent& intent) {
+  State::Counters& counters = state_->counters();
+  counters.resent.fetch_add(1, std::memory_order_relaxed);
+  if (intent.answer() != nullptr) counters.recalled.fetch_add(1);
+  if (intent.earlier() != nullptr) counters.settled.fetch_add(1);
+}
+
 void Server::Run(io::Packet packet, Place place) {
   const Dispatch::Row& row = kRows[proto::RowIndex(packet.raw.header.opcode)];
   if (dialect_.load(std::memory_order_relaxed)->handles_everywhere) {
@@ -269,7 +276,21 @@ void Server::Run(io::Packet packet, Place place) {
     return;
   }
   ReplyBuffer out(packet.token.payload());
-  Status status = row.answer(*this, OpContext{.place = place}, packet.raw, out);
+  Intent intent(journal_ ? &*journal_ : nullptr, packet.token.unique());
+  if (state_ != nullptr && (Raw(packet.token.unique()) & kUniqueResend) != 0) {
+    CountResent(intent);
+  }
+  Status status = Ok();
+  if (const Journal::Earlier* noted = intent.answer()) {
+    if (noted->error != 0) status = Errno(noted->error);
+    out.PutBytes(std::span(noted->payload).first(noted->payload_size));
+  } else {
+    status = row.answer(*this, OpContext{.place = place, .intent = &intent},
+                        packet.raw, out);
+    if (status.ok() || status.error() != kWouldWait) {
+      intent.Done(out.Written(), status.ok() ? 0 : status.error().value());
+    }
+  }
   if (status.ok()) {
     Dispatch::Finish(*this, packet, out.size());
   } else if (status.error() != kWouldWait || place != Place::kReader) {
@@ -291,8 +312,8 @@ void Server::OnPacket(io::Packet packet) {
     return;
   }
   const bool silent = row->reply == proto::ReplyKind::kNever;
-  if (state_.load(std::memory_order_relaxed) != State::kServing) {
-    if (row->op == Opcode::kInit && state_.load() == State::kStarting) {
+  if (phase_.load(std::memory_order_relaxed) != Phase::kServing) {
+    if (row->op == Opcode::kInit && phase_.load() == Phase::kStarting) {
       Start(std::move(packet));
     } else if (silent) {
       packet.token.NoReply();

@@ -14,7 +14,10 @@
 #include "daemon/exit_code.h"
 #include "daemon/kernel_probe.h"
 #include "daemon/log.h"
+#include "daemon/mounted_source.h"
 #include "daemon/options.h"
+#include "daemon/options_help.h"
+#include "daemon/options_table.h"
 #include "daemon/serve.h"
 
 namespace handlefs {
@@ -86,8 +89,14 @@ int Background(const Options& options) {
   return ToInt(Serve(options, ready));
 }
 
+std::string Help(const std::string& topic) {
+  if (topic.empty()) return HelpText();
+  const OptionRow* row = FindOption(topic);
+  return row == nullptr ? HelpAll() : HelpOf(*row);
+}
+
 int Main(std::span<const char* const> args) {
-  auto options = ParseOptions(args);
+  auto options = ParseOptions(args, {.environment = environ});
   if (!options.ok()) {
     Log(LogLevel::kError, std::string(options.status().message().data(),
                                       options.status().message().size()));
@@ -95,7 +104,7 @@ int Main(std::span<const char* const> args) {
   }
   switch (options->mode) {
     case Mode::kHelp:
-      std::fputs(HelpText().c_str(), stdout);
+      std::fputs(Help(options->help_topic).c_str(), stdout);
       return ToInt(ExitCode::kOk);
     case Mode::kVersion:
       std::printf("handlefs %s\n%s", HANDLEFS_VERSION,
@@ -103,9 +112,14 @@ int Main(std::span<const char* const> args) {
       return ToInt(ExitCode::kOk);
     case Mode::kCheck: {
       CheckReport report = Check(*options);
-      std::fputs(ToText(report).c_str(), stdout);
+      std::fputs(options->check_form == Form::kJson ? ToJson(report).c_str()
+                                                    : ToText(report).c_str(),
+                 stdout);
       return ToInt(report.code);
     }
+    case Mode::kPrintConfig:
+      std::fputs(PrintConfig(*options).c_str(), stdout);
+      return ToInt(ExitCode::kOk);
     case Mode::kServe:
       break;
   }
@@ -116,6 +130,10 @@ int Main(std::span<const char* const> args) {
     Log(LogLevel::kError,
         std::string(status.message().data(), status.message().size()));
     return ToInt(ExitCode::kUsage);
+  }
+  if (auto refused = RefuseUnmountedSource(*options)) {
+    Log(LogLevel::kError, refused->message);
+    return ToInt(refused->code);
   }
   if (options->foreground == Switch::kOn) {
     return ToInt(Serve(*options, [] {}));

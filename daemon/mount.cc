@@ -77,11 +77,12 @@ Result<UniqueFd> NewApi(const Options& options, BorrowedFd device,
   auto flag = [&](const char* key) {
     return fsconfig(context.get(), FSCONFIG_SET_FLAG, key, nullptr, 0) == 0;
   };
-  bool good = set("source", FsName(options, source)) &&
-              set("subtype", "handlefs") &&
-              set("fd", absl::StrCat(device.get())) &&
-              set("rootmode", "40000") && set("user_id", "0") &&
-              set("group_id", "0") && flag("default_permissions");
+  bool good =
+      set("source", FsName(options, source)) && set("subtype", "handlefs") &&
+      set("fd", absl::StrCat(device.get())) && set("rootmode", "40000") &&
+      set("user_id", absl::StrCat(options.owner_uid)) &&
+      set("group_id", absl::StrCat(options.owner_gid)) &&
+      flag("default_permissions");
   if (good && On(options.allow_other, true)) good = flag("allow_other");
   if (good && options.max_read != 0) {
     good = set("max_read", absl::StrCat(options.max_read));
@@ -136,17 +137,19 @@ unsigned long OldFlags(const Options& options) {
   }
   for (const std::string& word : Words(options.superblock_flags)) {
     if (word == "sync") flags |= MS_SYNCHRONOUS;
+    if (word == "async") flags &= ~static_cast<unsigned long>(MS_SYNCHRONOUS);
     if (word == "dirsync") flags |= MS_DIRSYNC;
     if (word == "lazytime") flags |= MS_LAZYTIME;
+    if (word == "nolazytime") flags &= ~static_cast<unsigned long>(MS_LAZYTIME);
   }
   return flags;
 }
 
 Status OldApi(const Options& options, BorrowedFd device,
               const std::string& source, const std::string& mount_point) {
-  std::string data =
-      absl::StrCat("fd=", device.get(),
-                   ",rootmode=40000,user_id=0,group_id=0,default_permissions");
+  std::string data = absl::StrCat(
+      "fd=", device.get(), ",rootmode=40000,user_id=", options.owner_uid,
+      ",group_id=", options.owner_gid, ",default_permissions");
   if (On(options.allow_other, true)) absl::StrAppend(&data, ",allow_other");
   if (options.max_read != 0) {
     absl::StrAppend(&data, ",max_read=", options.max_read);
@@ -352,29 +355,54 @@ std::string Unescape(const std::string& text) {
   return out;
 }
 
-// The mount id of what is mounted topmost on a path; empty if nothing is.
-std::string TopMountId(const std::string& mount_point) {
+struct TopMount {
+  std::string id;
+  std::string type;
+};
+
+// What is mounted topmost on a path; empty if nothing is.
+TopMount TopMountOf(const std::string& mount_point) {
   std::ifstream file("/proc/self/mountinfo");
-  std::string top;
+  TopMount top;
   for (std::string line; std::getline(file, line);) {
     std::stringstream words(line);
     std::string id, skip, path;
     words >> id >> skip >> skip >> skip >> path;
-    if (Unescape(path) == mount_point) top = id;
+    if (Unescape(path) != mount_point) continue;
+    constexpr std::string_view kSeparator = " - ";
+    size_t at = line.find(kSeparator) + kSeparator.size();
+    top = {id, line.substr(at, line.find(' ', at) - at)};
   }
   return top;
 }
 
 }  // namespace
 
-std::variant<std::string, StartError> CheckMountPoint(const std::string& path) {
+std::variant<std::string, StartError> CheckMountPoint(const std::string& path,
+                                                      StaleMount stale) {
   struct stat st;
-  if (stat(path.c_str(), &st) != 0) {
-    if (errno == ENOTCONN || errno == ECONNABORTED) {
+  auto look = [&] { return stat(path.c_str(), &st) == 0; };
+  auto is_dead = [] { return errno == ENOTCONN || errno == ECONNABORTED; };
+  bool found = look();
+  // They can lie on top of each other.
+  while (!found && is_dead() && stale == StaleMount::kReplace) {
+    if (umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
+      return Fail(ExitCode::kMountPoint,
+                  absl::StrCat("replace_stale: cannot take away the dead FUSE "
+                               "mount at ",
+                               path),
+                  errno, "");
+    }
+    found = look();
+  }
+  if (!found) {
+    if (is_dead()) {
       return Fail(
           ExitCode::kMountPoint,
           absl::StrCat("the mount point ", path, " is a dead FUSE mount"),
-          errno, absl::StrCat("take it away with: umount -l ", path));
+          errno,
+          absl::StrCat("take it away with: umount -l ", path,
+                       ", or let replace_stale do it"));
     }
     return Fail(
         ExitCode::kMountPoint,
@@ -402,14 +430,22 @@ std::variant<Mounted, StartError> MountFuse(const Options& options,
                     ? MountByKernel(options, mount_point, source)
                     : MountByHelper(options, mount_point, source);
   if (auto* mounted = std::get_if<Mounted>(&result)) {
-    mounted->mount_id = TopMountId(mount_point);
+    mounted->mount_id = TopMountOf(mount_point).id;
   }
   return result;
 }
 
+Status RemountFuse(const Options& options, const std::string& mount_point) {
+  if (TopMountOf(mount_point).type != kType) return Errno(EINVAL);
+  // The old interface: the new one refuses what mount(8) adds of the mount's
+  // own options, and changes superblock and mount in two steps.
+  return Check(::mount(nullptr, mount_point.c_str(), nullptr,
+                       MS_REMOUNT | OldFlags(options), nullptr));
+}
+
 Status UnmountFuse(const Mounted& mounted, Unmount how) {
   const std::string& path = mounted.mount_point;
-  if (mounted.mount_id.empty() || TopMountId(path) != mounted.mount_id) {
+  if (mounted.mount_id.empty() || TopMountOf(path).id != mounted.mount_id) {
     return Errno(ENOENT);
   }
   if (mounted.by_helper) {

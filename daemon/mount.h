@@ -26,8 +26,10 @@ struct StartError {
 };
 
 // Makes the mount point absolute and looks at it. Fails for one that is
-// missing, no directory, or a dead FUSE mount.
-std::variant<std::string, StartError> CheckMountPoint(const std::string& path);
+// missing, no directory, or a dead FUSE mount, which kReplace detaches.
+enum class StaleMount { kRefuse, kReplace };
+std::variant<std::string, StartError> CheckMountPoint(
+    const std::string& path, StaleMount stale = StaleMount::kRefuse);
 
 struct Mounted {
   UniqueFd device;          // /dev/fuse, bound to the mount
@@ -40,6 +42,11 @@ std::variant<Mounted, StartError> MountFuse(const Options& options,
                                             const std::string& mount_point,
                                             const std::string& source,
                                             MountBy by);
+
+// Gives a live mount of handlefs, topmost at `mount_point`, the flags of
+// `options`: all of them, as mount(8) does; what is not given is off. EINVAL:
+// there is no such mount.
+Status RemountFuse(const Options& options, const std::string& mount_point);
 
 enum class Unmount { kIfIdle, kDetach };
 // Takes the mount away if what is on top of the mount point is ours. EBUSY: it

@@ -21,6 +21,7 @@
 #include "daemon/backings.h"
 #include "daemon/credentials.h"
 #include "daemon/lock_waiters.h"
+#include "daemon/restart/journal.h"
 #include "handles/nodes.h"
 #include "handles/open_files.h"
 #include "handles/owner_locks.h"
@@ -47,6 +48,8 @@ struct Chain {
 struct OpContext {
   Place place = Place::kReader;
   Chain* chain = nullptr;  // set in a compound
+  // Never null: what must not be done twice marks itself here.
+  Intent* intent = nullptr;
 };
 
 // Settled by options and INIT before the first op.
@@ -75,7 +78,12 @@ using proto::ReplyBuffer;
 
 class Ops {
  public:
-  Ops(Nodes& nodes, OpenFiles& files, io::Connection& connection);
+  // `vault`: null if locks end with the server.
+  Ops(Nodes& nodes, OpenFiles& files, io::Connection& connection, Vault* vault);
+
+  // What earlier servers left, before the first request. `highest` is the
+  // largest backing id that one of them had.
+  void Restore(std::atomic<uint64_t>& highest);
 
   Policy& policy() { return policy_; }
   LockWaiters& waiters() { return waiters_; }
@@ -158,12 +166,13 @@ class Ops {
   // The open file of a request. EBADF for an fh that this server gave out and
   // that is closed; one of an earlier server is opened again from its node.
   Result<FilePtr> FileOf(Fh fh, NodeId node, uint32_t open_flags);
+  Result<FilePtr> Woken(Fh fh, const OpenFile& asleep);
   abi::EntryOut ToEntryOut(const Nodes::Entry& entry);
   // The reply of LOOKUP_HANDLE and MKOBJ_HANDLE in the dialect's shape.
   void PutEntry(const Nodes::Entry& entry, ReplyBuffer& out);
   Result<Nodes::Entry> LookupDots(NodeId node, bool self);
   // Makes a file that was not there and opens it; ESTALE where one is.
-  Result<UniqueFd> MakeFile(BorrowedFd dir, const char* name,
+  Result<UniqueFd> MakeFile(OpContext context, BorrowedFd dir, const char* name,
                             const abi::CreateIn& in,
                             const abi::InHeader& caller,
                             const proto::Extensions& ext);
@@ -177,12 +186,12 @@ class Ops {
   // The node of a name that was just made in `dir`.
   Result<abi::EntryOut> Made(BorrowedFd dir_fd, NodeId dir, const char* name,
                              const proto::Extensions& ext);
-  Status Move(NodeId from, const char* from_name, NodeId to,
+  Status Move(OpContext context, NodeId from, const char* from_name, NodeId to,
               const char* to_name, uint32_t flags, const abi::InHeader& header);
-  Result<abi::OpenOut> Opened(NodeId node, UniqueFd fd, int flags,
-                              uint32_t mode);
-  Result<abi::CreateOut> Created(const Nodes::Entry& entry, UniqueFd fd,
-                                 int flags);
+  Result<abi::OpenOut> Opened(OpContext context, NodeId node, UniqueFd fd,
+                              int flags, uint32_t mode);
+  Result<abi::CreateOut> Created(OpContext context, const Nodes::Entry& entry,
+                                 UniqueFd fd, int flags);
   // Stores through a mapping of a passthrough file move its times unseen by the
   // kernel's FUSE side: it is told to ask again.
   void ForgetTimes(const OpenFile& file);
@@ -202,6 +211,17 @@ class Ops {
                  const FilePtr& file);
   // An open file of which the kernel never learned.
   void CloseUnused(Fh fh);
+  // It was removed from the open files.
+  void Close(const OpenFile& file);
+  // A request that opens something came again: what it opened the first time
+  // was never answered, and is not wanted.
+  void CloseEarlier(OpContext context);
+  // Whether the request that came again has made `name` already: it is of the
+  // type and was born since then. (Clients of the mount cannot have made it:
+  // the kernel has held the directory for the request all the time.)
+  bool MadeEarlier(OpContext context, BorrowedFd dir, const char* name,
+                   mode_t type) const;
+  Status Remove(OpContext context, NodeId dir, const char* name, int flags);
   // The value's size; with an empty `out` it is not read.
   Result<size_t> XattrOf(NodeId node, const char* name,
                          std::span<std::byte> out);

@@ -54,8 +54,8 @@ Result<abi::AttrOut> Ops::Getattr(OpContext,
                                   const Req<Opcode::kGetattr>& request) {
   if ((request.in.getattr_flags & kGetattrFh) != 0) {
     auto file = files_.Find(Fh{request.in.fh});
-    if (file.ok()) return AttrOf(request.node(), (*file)->fd);
-    if (!files_.IsForeign(Fh{request.in.fh})) return file.error();
+    if (file.ok() && (*file)->fd) return AttrOf(request.node(), (*file)->fd);
+    if (!file.ok() && !files_.IsForeign(Fh{request.in.fh})) return file.error();
   }
   ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
   return AttrOf(request.node(), *fd);

@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstring>
+#include <vector>
 
 #include "daemon/ops.h"
 
@@ -18,6 +20,12 @@ using namespace proto;  // NOLINT: the names of flags
 
 // preadv2 and pwritev2 take -1 for "the file's own position".
 bool IsOffset(uint64_t offset) { return offset <= INT64_MAX; }
+
+UniqueFd Readable(BorrowedFd fd) {
+  char path[32];
+  std::snprintf(path, sizeof(path), "/proc/self/fd/%d", fd.get());
+  return UniqueFd(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+}
 
 // Writes all of it; the count is smaller only where the host stopped with an
 // error after some bytes, which the next write will meet again.
@@ -36,6 +44,29 @@ Result<size_t> WriteAll(BorrowedFd fd, Bytes data, uint64_t offset, int flags) {
     done += static_cast<size_t>(n);
   }
   return done;
+}
+
+// How much of what is to be appended is there already, because an earlier
+// server was killed in the middle of it. Clients of the mount append one after
+// the other, so what came to the file since then is this request's.
+Result<size_t> Appended(OpContext context, BorrowedFd fd, Bytes data) {
+  struct stat st;
+  if (fstat(fd.get(), &st) != 0) return LastErrno();
+  const Journal::Earlier* earlier = context.intent->earlier();
+  context.intent->Mark({.size = static_cast<uint64_t>(st.st_size)});
+  if (earlier == nullptr) return size_t{0};
+  std::vector<std::byte> there(data.size());
+  ssize_t n = 0;
+  // The file may have been opened for writing alone.
+  if (UniqueFd again = Readable(fd)) {
+    n = pread(again.get(), there.data(), there.size(),
+              static_cast<off_t>(earlier->before.size));
+  }
+  size_t same = 0;
+  while (n > 0 && same < static_cast<size_t>(n) && there[same] == data[same]) {
+    ++same;
+  }
+  return same == static_cast<size_t>(std::max<ssize_t>(n, 0)) ? same : 0;
 }
 
 // The way a user's write clears set-id bits also holds for calls that carry no
@@ -107,7 +138,13 @@ Result<abi::WriteOut> Ops::Write(OpContext context,
                         ? SetIdScope::Bits::kClear
                         : SetIdScope::Bits::kKeep,
                     file->fd, CallerOf(request.header));
-  auto written = WriteAll(file->fd, request.data, in.offset, flags);
+  size_t before = 0;
+  if (append && context.intent->is_kept()) {
+    ASSIGN_OR_RETURN(before, Appended(context, file->fd, request.data));
+  }
+  auto written =
+      WriteAll(file->fd, request.data.subspan(before), in.offset, flags);
+  if (written.ok()) *written += before;
   bool odd_page = from_cache && (file->flags & O_DIRECT) != 0 &&
                   !written.ok() && written.error() == Errno(EINVAL);
   if (odd_page) {

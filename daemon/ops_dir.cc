@@ -33,7 +33,7 @@ Result<uint64_t> DevOfFd(BorrowedFd fd) {
 
 }  // namespace
 
-Result<abi::OpenOut> Ops::Opendir(OpContext,
+Result<abi::OpenOut> Ops::Opendir(OpContext context,
                                   const Req<Opcode::kOpendir>& request) {
   // The kernel takes it as "open" and "keep what is cached", for all
   // directories from now on. Who may read one it has checked by the mode.
@@ -49,7 +49,10 @@ Result<abi::OpenOut> Ops::Opendir(OpContext,
   if (policy_.keep_cache) {
     out.open_flags |= fopen::kCacheDir | fopen::kKeepCache;
   }
-  ASSIGN_OR_RETURN(Fh fh, files_.Insert(std::move(file)));
+  CloseEarlier(context);
+  context.intent->Mark({});
+  ASSIGN_OR_RETURN(
+      Fh fh, files_.Insert(std::move(file), flags, context.intent->unique()));
   out.fh = Raw(fh);
   return out;
 }
@@ -121,12 +124,15 @@ Status Ops::Readdirplus(OpContext, const Req<Opcode::kReaddirplus>& request,
 Status Ops::Releasedir(OpContext, const Req<Opcode::kReleasedir>& request) {
   Fh fh{request.in.fh};
   auto removed = files_.Remove(fh);
-  if (!files_.IsForeign(fh))
-    return removed.ok() ? Ok() : Status(removed.error());
-  // FileOf counts what it opens again, directories too.
-  if (removed.ok()) {
-    backings_.Release((*removed)->node, (*removed)->backing,
-                      Backings::Access::kRead);
+  if (!removed.ok()) {
+    return files_.IsForeign(fh) ? Ok() : Status(removed.error());
+  }
+  // What is known from an earlier server, and what FileOf opened again, is
+  // counted as an open file.
+  if (files_.IsForeign(fh)) {
+    Close(**removed);
+  } else {
+    files_.Closed(**removed);
   }
   return Ok();
 }

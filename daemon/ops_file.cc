@@ -67,9 +67,13 @@ Result<Ops::FilePtr> Ops::FileOf(Fh fh, NodeId node, uint32_t open_flags) {
     once->node = node;
     return once;
   }
-  if (file.ok() && Allows((*file)->flags, flags)) return file;
   // The server was restarted: the kernel still names what an earlier one had
   // open. The node and the flags are enough to go on.
+  if (file.ok() && (*file)->record != Vault::kNoRef) {
+    if ((*file)->fd) return file;
+    return Woken(fh, **file);
+  }
+  if (file.ok() && Allows((*file)->flags, flags)) return file;
   ASSIGN_OR_RETURN(Nodes::Opened opened, nodes_.Open(node, flags));
   StopAppending(opened.fd, flags);
   auto again = std::make_shared<OpenFile>();
@@ -85,8 +89,48 @@ Result<Ops::FilePtr> Ops::FileOf(Fh fh, NodeId node, uint32_t open_flags) {
   return again;
 }
 
-Result<abi::OpenOut> Ops::Opened(NodeId node, UniqueFd fd, int flags,
-                                 uint32_t mode) {
+Result<Ops::FilePtr> Ops::Woken(Fh fh, const OpenFile& asleep) {
+  auto awake = std::make_shared<OpenFile>();
+  awake->flags = asleep.flags;
+  awake->node = asleep.node;
+  awake->backing = asleep.backing;
+  awake->record = asleep.record;
+  ASSIGN_OR_RETURN(Nodes::Opened opened,
+                   nodes_.Open(asleep.node, asleep.flags));
+  StopAppending(opened.fd, awake->flags);
+  awake->fd = std::move(opened.fd);
+  return files_.Wake(fh, std::move(awake));
+}
+
+void Ops::Restore(std::atomic<uint64_t>& highest) {
+  backings_.CountHighest(highest);
+  std::vector<BackingId> closing;
+  files_.Restore([&](const OpenFile& file, OpenFiles::Left left) {
+    if (left == OpenFiles::Left::kOpen) {
+      backings_.Restore(file.node, file.backing, AccessOf(file.flags));
+    } else if (file.backing != kNoBacking) {
+      closing.push_back(file.backing);
+    }
+  });
+  backings_.Sweep(closing);
+  locks_.Restore();
+}
+
+void Ops::Close(const OpenFile& file) {
+  files_.Closing(file);
+  backings_.Release(file.node, file.backing, AccessOf(file.flags));
+  files_.Closed(file);
+}
+
+void Ops::CloseEarlier(OpContext context) {
+  if ((Raw(context.intent->unique()) & kUniqueResend) == 0) return;
+  if (auto fh = files_.OfRequest(context.intent->unique())) CloseUnused(*fh);
+}
+
+Result<abi::OpenOut> Ops::Opened(OpContext context, NodeId node, UniqueFd fd,
+                                 int flags, uint32_t mode) {
+  CloseEarlier(context);
+  const int host_flags = flags;
   StopAppending(fd, flags);
   auto file = std::make_shared<OpenFile>();
   file->fd = std::move(fd);
@@ -109,7 +153,9 @@ Result<abi::OpenOut> Ops::Opened(NodeId node, UniqueFd fd, int flags,
   // POSIX locks on the host are let go by FLUSH; without them it tells nothing.
   if (!policy_.host_locks) out.open_flags |= fopen::kNoflush;
   BackingId backing = file->backing;
-  auto fh = files_.Insert(std::move(file));
+  context.intent->Mark({});
+  auto fh =
+      files_.Insert(std::move(file), host_flags, context.intent->unique());
   if (!fh.ok()) {
     backings_.Release(node, backing, AccessOf(flags));
     return fh.error();
@@ -121,7 +167,7 @@ Result<abi::OpenOut> Ops::Opened(NodeId node, UniqueFd fd, int flags,
 Result<abi::OpenOut> Ops::Open(OpContext context,
                                const Req<Opcode::kOpen>& request) {
   if (context.chain != nullptr && context.chain->made) {
-    return Opened(request.node(), std::move(context.chain->made),
+    return Opened(context, request.node(), std::move(context.chain->made),
                   context.chain->made_flags, S_IFREG);
   }
   int flags = HostFlags(request.in.flags);
@@ -137,13 +183,15 @@ Result<abi::OpenOut> Ops::Open(OpContext context,
                       (flags & O_NONBLOCK) == 0;
     return would_wait ? kWouldWait : opened.error();
   }
-  return Opened(request.node(), std::move(opened->fd), flags & ~O_TRUNC,
-                opened->stx.stx_mode);
+  return Opened(context, request.node(), std::move(opened->fd),
+                flags & ~O_TRUNC, opened->stx.stx_mode);
 }
 
-Result<abi::CreateOut> Ops::Created(const Nodes::Entry& entry, UniqueFd fd,
+Result<abi::CreateOut> Ops::Created(OpContext context,
+                                    const Nodes::Entry& entry, UniqueFd fd,
                                     int flags) {
-  auto open = Opened(entry.id, std::move(fd), flags, entry.stx.stx_mode);
+  auto open =
+      Opened(context, entry.id, std::move(fd), flags, entry.stx.stx_mode);
   if (!open.ok()) {
     nodes_.Forget(entry.id, 1);
     return open.error();
@@ -151,19 +199,24 @@ Result<abi::CreateOut> Ops::Created(const Nodes::Entry& entry, UniqueFd fd,
   return abi::CreateOut{.entry = ToEntryOut(entry), .open = *open};
 }
 
-Result<UniqueFd> Ops::MakeFile(BorrowedFd dir, const char* name,
-                               const abi::CreateIn& in,
+Result<UniqueFd> Ops::MakeFile(OpContext context, BorrowedFd dir,
+                               const char* name, const abi::CreateIn& in,
                                const abi::InHeader& header,
                                const proto::Extensions& ext) {
   SetThreadUmask(in.umask);
   UniqueFd fd;
-  {
+  context.intent->Mark({});
+  const int flags = HostFlags(in.flags) & ~O_TRUNC;
+  if (MadeEarlier(context, dir, name, S_IFREG)) {
+    fd = UniqueFd(
+        openat(dir.get(), name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!fd) return LastErrno();
+  } else {
     AsCaller caller(header.uid, header.gid, ext.group);
     // Always exclusive: the kernel has checked the rights to make a file, not
     // those to open one that somebody made meanwhile.
     fd = UniqueFd(openat(dir.get(), name,
-                         (HostFlags(in.flags) & ~O_TRUNC) | O_CREAT | O_EXCL |
-                             O_NOFOLLOW | O_CLOEXEC,
+                         flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                          in.mode & 07777));
     if (!fd) {
       // ESTALE makes the kernel look the name up again, and then it opens what
@@ -195,18 +248,19 @@ void Ops::Unmake(BorrowedFd dir, const char* name, BorrowedFd file) {
   unlinkat(dir.get(), name, 0);
 }
 
-Result<abi::CreateOut> Ops::Create(OpContext,
+Result<abi::CreateOut> Ops::Create(OpContext context,
                                    const Req<Opcode::kCreate>& request) {
   ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
   const char* name = request.text.c_str();
-  ASSIGN_OR_RETURN(UniqueFd fd, MakeFile(*dir, name, request.in, request.header,
-                                         request.ext));
+  ASSIGN_OR_RETURN(UniqueFd fd, MakeFile(context, *dir, name, request.in,
+                                         request.header, request.ext));
   auto entry = nodes_.LookupIn(*dir, request.node(), name);
   if (!entry.ok()) {
     Unmake(*dir, name, fd);
     return entry.error();
   }
-  return Created(*entry, std::move(fd), HostFlags(request.in.flags) & ~O_TRUNC);
+  return Created(context, *entry, std::move(fd),
+                 HostFlags(request.in.flags) & ~O_TRUNC);
 }
 
 Status Ops::MkobjHandle(OpContext context,
@@ -215,8 +269,8 @@ Status Ops::MkobjHandle(OpContext context,
   ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
   const char* name = request.text.c_str();
   if (request.in.mode != 0 && !S_ISREG(request.in.mode)) return Errno(EINVAL);
-  ASSIGN_OR_RETURN(UniqueFd fd, MakeFile(*dir, name, request.in, request.header,
-                                         request.ext));
+  ASSIGN_OR_RETURN(UniqueFd fd, MakeFile(context, *dir, name, request.in,
+                                         request.header, request.ext));
   auto entry = nodes_.LookupIn(*dir, request.node(), name);
   if (!entry.ok()) {
     Unmake(*dir, name, fd);
@@ -230,7 +284,7 @@ Status Ops::MkobjHandle(OpContext context,
   return Ok();
 }
 
-Result<abi::CreateOut> Ops::Tmpfile(OpContext,
+Result<abi::CreateOut> Ops::Tmpfile(OpContext context,
                                     const Req<Opcode::kTmpfile>& request) {
   ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
   int flags = HostFlags(request.in.flags) & ~O_TRUNC;
@@ -251,13 +305,12 @@ Result<abi::CreateOut> Ops::Tmpfile(OpContext,
                                request.ext.secctx->value, 0));
   }
   ASSIGN_OR_RETURN(Nodes::Entry entry, nodes_.AdoptNameless(fd));
-  return Created(entry, std::move(fd), flags);
+  return Created(context, entry, std::move(fd), flags);
 }
 
 void Ops::CloseUnused(Fh fh) {
   auto file = files_.Remove(fh);
-  if (!file.ok()) return;
-  backings_.Release((*file)->node, (*file)->backing, AccessOf((*file)->flags));
+  if (file.ok()) Close(**file);
 }
 
 void Ops::ForgetTimes(const OpenFile& file) {
@@ -280,7 +333,7 @@ Status Ops::Flush(OpContext context, const Req<Opcode::kFlush>& request) {
     return files_.IsForeign(Fh{request.in.fh}) ? Ok() : Status(file.error());
   }
   ForgetTimes(**file);
-  if (nodes_.FsOf(request.node()).is_remote) {
+  if ((*file)->fd && nodes_.FsOf(request.node()).is_remote) {
     // Network file systems report what went wrong with writes at close.
     if (context.place == Place::kReader) return kWouldWait;
     UniqueFd copy(fcntl((*file)->fd.get(), F_DUPFD_CLOEXEC, 0));
@@ -299,14 +352,15 @@ Status Ops::Release(OpContext, const Req<Opcode::kRelease>& request) {
   const OpenFile& file = **removed;
   if (policy_.host_locks) {
     bool woke = locks_.DropFh(file.node, fh);
-    if ((request.in.release_flags & kReleaseFlockUnlock) != 0) {
+    // A description that the keeper has too does not let go by itself.
+    if ((request.in.release_flags & kReleaseFlockUnlock) != 0 || file.is_kept) {
       flock(file.flock_fd().get(), LOCK_UN);
       woke = true;
     }
     if (woke) waiters_.Wake(file.node);
   }
   ForgetTimes(file);
-  backings_.Release(file.node, file.backing, AccessOf(file.flags));
+  Close(file);
   return Ok();
 }
 

@@ -36,6 +36,8 @@ Status FlockNow(BorrowedFd fd, uint32_t type) {
 Status Ops::SetLock(const abi::InHeader& header, const abi::LkIn& in,
                     const FilePtr& file) {
   if ((in.lk_flags & kLkFlock) != 0) {
+    // Before it is locked: the lock must not be the server's alone.
+    if (in.lk.type != F_UNLCK) files_.Keep(file->first ? *file->first : *file);
     return FlockNow(file->flock_fd(), in.lk.type);
   }
   ASSIGN_OR_RETURN(LockRange range, RangeOf(in));

@@ -14,11 +14,13 @@ namespace handlefs {
 
 using proto::EntryShape;
 
-Ops::Ops(Nodes& nodes, OpenFiles& files, io::Connection& connection)
+Ops::Ops(Nodes& nodes, OpenFiles& files, io::Connection& connection,
+         Vault* vault)
     : nodes_(nodes),
       files_(files),
       connection_(connection),
       backings_(&connection),
+      locks_(vault),
       waiters_(ThreadStart) {}
 
 Validity Ops::AttrValidity(NodeId node) {
@@ -135,24 +137,43 @@ Result<abi::EntryOut> Ops::Made(BorrowedFd dir_fd, NodeId dir, const char* name,
   return ToEntryOut(entry);
 }
 
-Result<abi::EntryOut> Ops::Mkdir(OpContext,
+bool Ops::MadeEarlier(OpContext context, BorrowedFd dir, const char* name,
+                      mode_t type) const {
+  const Journal::Earlier* earlier = context.intent->earlier();
+  if (earlier == nullptr) return false;
+  struct statx stx;
+  if (statx(dir.get(), name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+            STATX_BASIC_STATS | STATX_BTIME, &stx) != 0) {
+    return false;
+  }
+  // Without a time of birth the last change has to do.
+  const statx_timestamp& since =
+      (stx.stx_mask & STATX_BTIME) != 0 ? stx.stx_btime : stx.stx_ctime;
+  return (stx.stx_mode & S_IFMT) == type &&
+         since.tv_sec * 1000000000 + since.tv_nsec >= earlier->began_ns;
+}
+
+Result<abi::EntryOut> Ops::Mkdir(OpContext context,
                                  const Req<Opcode::kMkdir>& request) {
   ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
   const char* name = request.text.c_str();
   SetThreadUmask(request.in.umask);
-  {
+  context.intent->Mark({});
+  if (!MadeEarlier(context, *dir, name, S_IFDIR)) {
     AsCaller caller(request.header.uid, request.header.gid, request.ext.group);
     RETURN_IF_ERROR(Check(mkdirat(dir->get(), name, request.in.mode)));
   }
   return Made(*dir, request.node(), name, request.ext);
 }
 
-Result<abi::EntryOut> Ops::Mknod(OpContext,
+Result<abi::EntryOut> Ops::Mknod(OpContext context,
                                  const Req<Opcode::kMknod>& request) {
   ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
   const char* name = request.text.c_str();
   SetThreadUmask(request.in.umask);
-  {
+  context.intent->Mark({});
+  const mode_t type = request.in.mode & S_IFMT;
+  if (!MadeEarlier(context, *dir, name, type == 0 ? S_IFREG : type)) {
     AsCaller caller(request.header.uid, request.header.gid, request.ext.group,
                     AsCaller::Extra::kMknod);
     RETURN_IF_ERROR(Check(mknodat(dir->get(), name, request.in.mode,
@@ -161,22 +182,32 @@ Result<abi::EntryOut> Ops::Mknod(OpContext,
   return Made(*dir, request.node(), name, request.ext);
 }
 
-Result<abi::EntryOut> Ops::Symlink(OpContext,
+Result<abi::EntryOut> Ops::Symlink(OpContext context,
                                    const Req<Opcode::kSymlink>& request) {
   ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
   const char* name = request.text.c_str();
-  {
+  context.intent->Mark({});
+  if (!MadeEarlier(context, *dir, name, S_IFLNK)) {
     AsCaller caller(request.header.uid, request.header.gid, request.ext.group);
     RETURN_IF_ERROR(Check(symlinkat(request.text2.c_str(), dir->get(), name)));
   }
   return Made(*dir, request.node(), name, request.ext);
 }
 
-Result<abi::EntryOut> Ops::Link(OpContext, const Req<Opcode::kLink>& request) {
+Result<abi::EntryOut> Ops::Link(OpContext context,
+                                const Req<Opcode::kLink>& request) {
   NodeId old{request.in.oldnodeid};
   ASSIGN_OR_RETURN(SharedFd file, nodes_.Resolve(old));
   ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
   const char* name = request.text.c_str();
+  context.intent->Mark({});
+  if (context.intent->earlier() != nullptr) {
+    uint64_t there = nodes_.Fingerprint(*dir, name);
+    if (there != 0 && there == nodes_.Fingerprint(*file, "")) {
+      nodes_.GotName(old);
+      return Made(*dir, request.node(), name, {});
+    }
+  }
   int rc = linkat(file->get(), "", dir->get(), name, AT_EMPTY_PATH);
   if (rc != 0 && errno == ENOENT) {
     // AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH before 6.10; by the magic link
@@ -190,58 +221,89 @@ Result<abi::EntryOut> Ops::Link(OpContext, const Req<Opcode::kLink>& request) {
   return Made(*dir, request.node(), name, {});
 }
 
-Status Ops::Unlink(OpContext, const Req<Opcode::kUnlink>& request) {
-  ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
-  auto victim = nodes_.LookAtVictim(*dir, request.text.c_str());
-  RETURN_IF_ERROR(Check(unlinkat(dir->get(), request.text.c_str(), 0)));
-  if (victim) nodes_.LostName(*victim);
-  return Ok();
+Status Ops::Remove(OpContext context, NodeId dir, const char* name, int flags) {
+  ASSIGN_OR_RETURN(SharedFd dir_fd, nodes_.ResolveDir(dir));
+  Nodes::Victim victim = nodes_.LookAtVictim(*dir_fd, name);
+  if (const Journal::Earlier* earlier = context.intent->earlier()) {
+    // Another file of that name can only have come after the first was gone.
+    if (victim.fingerprint != earlier->before.first) return Ok();
+  }
+  context.intent->Mark({.first = victim.fingerprint});
+  if (flags == AT_REMOVEDIR || backings_.IsOpen(victim.id)) {
+    nodes_.KeepAhead(victim);
+  }
+  Status status = Check(unlinkat(dir_fd->get(), name, flags));
+  if (status.ok()) {
+    nodes_.LostName(victim);
+  } else {
+    nodes_.KeptName(victim);
+  }
+  return status;
 }
 
-Status Ops::Rmdir(OpContext, const Req<Opcode::kRmdir>& request) {
-  ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
-  auto victim = nodes_.LookAtVictim(*dir, request.text.c_str());
-  RETURN_IF_ERROR(
-      Check(unlinkat(dir->get(), request.text.c_str(), AT_REMOVEDIR)));
-  if (victim) nodes_.LostName(*victim);
-  return Ok();
+Status Ops::Unlink(OpContext context, const Req<Opcode::kUnlink>& request) {
+  return Remove(context, request.node(), request.text.c_str(), 0);
 }
 
-Status Ops::Move(NodeId from, const char* from_name, NodeId to,
-                 const char* to_name, uint32_t flags,
+Status Ops::Rmdir(OpContext context, const Req<Opcode::kRmdir>& request) {
+  return Remove(context, request.node(), request.text.c_str(), AT_REMOVEDIR);
+}
+
+Status Ops::Move(OpContext context, NodeId from, const char* from_name,
+                 NodeId to, const char* to_name, uint32_t flags,
                  const abi::InHeader& header) {
   ASSIGN_OR_RETURN(SharedFd from_fd, nodes_.ResolveDir(from));
   ASSIGN_OR_RETURN(SharedFd to_fd, nodes_.ResolveDir(to));
-  std::optional<Nodes::Victim> victim;
-  if ((flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == 0) {
-    victim = nodes_.LookAtVictim(*to_fd, to_name);
+  Nodes::Victim victim;
+  const bool replaces = (flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == 0;
+  if (replaces) victim = nodes_.LookAtVictim(*to_fd, to_name);
+  bool is_done = false;
+  if (context.intent->is_kept()) {
+    uint64_t moved = nodes_.Fingerprint(*from_fd, from_name);
+    if (const Journal::Earlier* earlier = context.intent->earlier()) {
+      // Still there under its old name: nothing was done.
+      is_done = moved != earlier->before.first;
+    }
+    context.intent->Mark({.first = moved, .second = victim.fingerprint});
   }
-  auto rename = [&] {
-    return Check(
-        renameat2(from_fd->get(), from_name, to_fd->get(), to_name, flags));
-  };
-  if ((flags & RENAME_WHITEOUT) != 0) {
-    // It leaves a device node behind, which is the caller's.
-    AsCaller caller(header.uid, header.gid, std::nullopt,
-                    AsCaller::Extra::kMknod);
-    RETURN_IF_ERROR(rename());
-  } else {
-    RETURN_IF_ERROR(rename());
+  Status status = Ok();
+  if (!is_done) {
+    if (victim.fd && backings_.IsOpen(victim.id)) {
+      nodes_.KeepAhead(victim);
+    }
+    auto rename = [&] {
+      return Check(
+          renameat2(from_fd->get(), from_name, to_fd->get(), to_name, flags));
+    };
+    if ((flags & RENAME_WHITEOUT) != 0) {
+      // It leaves a device node behind, which is the caller's.
+      AsCaller caller(header.uid, header.gid, std::nullopt,
+                      AsCaller::Extra::kMknod);
+      status = rename();
+    } else {
+      status = rename();
+    }
+    if (!status.ok()) {
+      nodes_.KeptName(victim);
+      return status;
+    }
+    nodes_.LostName(victim);
   }
-  if (victim) nodes_.LostName(*victim);
   nodes_.Moved(to, *to_fd, to_name);
   if ((flags & RENAME_EXCHANGE) != 0) nodes_.Moved(from, *from_fd, from_name);
   return Ok();
 }
 
-Status Ops::Rename(OpContext, const Req<Opcode::kRename>& request) {
-  return Move(request.node(), request.text.c_str(), NodeId{request.in.newdir},
-              request.text2.c_str(), 0, request.header);
+Status Ops::Rename(OpContext context, const Req<Opcode::kRename>& request) {
+  return Move(context, request.node(), request.text.c_str(),
+              NodeId{request.in.newdir}, request.text2.c_str(), 0,
+              request.header);
 }
 
-Status Ops::Rename2(OpContext, const Req<Opcode::kRename2>& request) {
-  return Move(request.node(), request.text.c_str(), NodeId{request.in.newdir},
-              request.text2.c_str(), request.in.flags, request.header);
+Status Ops::Rename2(OpContext context, const Req<Opcode::kRename2>& request) {
+  return Move(context, request.node(), request.text.c_str(),
+              NodeId{request.in.newdir}, request.text2.c_str(),
+              request.in.flags, request.header);
 }
 
 void Ops::TakeBack(const proto::RawRequest& request, proto::Bytes payload,
@@ -256,10 +318,10 @@ void Ops::TakeBack(const proto::RawRequest& request, proto::Bytes payload,
     auto name = text.TakeText(proto::Text::kName);
     auto dir = nodes_.ResolveDir(NodeId{request.header.nodeid});
     if (name.ok() && dir.ok()) {
-      auto victim = nodes_.LookAtVictim(**dir, name->c_str());
+      Nodes::Victim victim = nodes_.LookAtVictim(**dir, name->c_str());
       int flags = row->op == Opcode::kMkdir ? AT_REMOVEDIR : 0;
-      if (unlinkat((*dir)->get(), name->c_str(), flags) == 0 && victim) {
-        nodes_.LostName(*victim);
+      if (unlinkat((*dir)->get(), name->c_str(), flags) == 0) {
+        nodes_.LostName(victim);
       }
     }
   }

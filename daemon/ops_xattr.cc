@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include <algorithm>
 #include <cstring>
@@ -41,11 +42,20 @@ size_t HideTrusted(std::span<std::byte> list) {
 
 }  // namespace
 
-Status Ops::Setxattr(OpContext, const Req<Opcode::kSetxattr>& request) {
+Status Ops::Setxattr(OpContext context, const Req<Opcode::kSetxattr>& request) {
   if (request.in.size != request.data.size()) return Errno(EINVAL);
   ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
   const char* name = request.text.c_str();
   auto flags = static_cast<int>(request.in.flags);
+  if ((flags & XATTR_CREATE) != 0 && context.intent->is_kept()) {
+    // Done already, unless it was there before anything was done.
+    const Journal::Earlier* earlier = context.intent->earlier();
+    bool is_there = GetXattrAt(nodes_.proc_fds(), *fd, name, {}).ok();
+    if (earlier != nullptr && is_there && earlier->before.size == 0) {
+      return Ok();
+    }
+    context.intent->Mark({.size = is_there});
+  }
   if ((request.in.setxattr_flags & kSetxattrAclKillSgid) != 0) {
     // The caller is outside the file's group: as on the host the ACL takes the
     // setgid bit away, which it does not for a server with all rights.
@@ -102,9 +112,18 @@ Status Ops::Listxattr(OpContext, const Req<Opcode::kListxattr>& request,
   return Ok();
 }
 
-Status Ops::Removexattr(OpContext, const Req<Opcode::kRemovexattr>& request) {
+Status Ops::Removexattr(OpContext context,
+                        const Req<Opcode::kRemovexattr>& request) {
   ASSIGN_OR_RETURN(SharedFd fd, nodes_.Resolve(request.node()));
   const char* name = request.text.c_str();
+  if (context.intent->is_kept()) {
+    const Journal::Earlier* earlier = context.intent->earlier();
+    bool is_there = GetXattrAt(nodes_.proc_fds(), *fd, name, {}).ok();
+    if (earlier != nullptr && !is_there && earlier->before.size != 0) {
+      return Ok();
+    }
+    context.intent->Mark({.size = is_there});
+  }
   if (request.header.uid != 0 &&
       request.text.view() == "system.posix_acl_access") {
     // What the kernel says of SETXATTR by a flag and of this not at all: tmpfs

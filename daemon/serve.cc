@@ -3,42 +3,28 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstring>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "daemon/credentials.h"
-#include "daemon/key_file.h"
 #include "daemon/log.h"
 #include "daemon/mount.h"
+#include "daemon/restart/keeper.h"
+#include "daemon/restart/messages.h"
 #include "daemon/server.h"
 #include "daemon/service_reports.h"
 #include "daemon/uring_parameter.h"
 #include "handles/nodes.h"
-#include "handles/source.h"
 #include "io/dev_transport.h"
-
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
 
 namespace handlefs {
 namespace {
-
-// How long users of a mount that was told to stop keep being served.
-constexpr int kDrainMilliseconds = 10000;
-// Descriptors that are not for nodes: open files, directories, the server's
-// own.
-constexpr rlim_t kFdReserve = 512;
 
 ExitCode Report(const StartError& error) {
   Log(LogLevel::kError, error.message);
@@ -47,27 +33,6 @@ ExitCode Report(const StartError& error) {
 
 std::string Message(const absl::Status& status) {
   return std::string(status.message().data(), status.message().size());
-}
-
-// While the process still may: limits, and a place that the kernel treats with
-// care, since memory reclaim can wait for this server.
-rlim_t PrepareProcess() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-  // Rings count as locked memory; only root may raise this one.
-  rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
-  (void)setrlimit(RLIMIT_MEMLOCK, &unlimited);
-  (void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-  UniqueFd oom(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-  if (oom) (void)!write(oom.get(), "-900", 4);
-  return limit.rlim_cur;
-}
-
-size_t FdBudget(rlim_t limit) {
-  return static_cast<size_t>(limit > 2 * kFdReserve ? limit - kFdReserve
-                                                    : limit / 4);
 }
 
 // Waits for signals while the main thread serves.
@@ -98,7 +63,7 @@ class SignalWatch {
       int count = 0;
       while (true) {
         pollfd fds[2] = {{signals_.get(), POLLIN, 0}, {end_.get(), POLLIN, 0}};
-        int ready = poll(fds, 2, count == 1 ? kDrainMilliseconds : -1);
+        int ready = poll(fds, 2, count == 1 ? kDrainSeconds * 1000 : -1);
         if (ready < 0 && errno == EINTR) continue;
         if (fds[1].revents != 0) return;
         if (ready == 0) {
@@ -129,14 +94,6 @@ class SignalWatch {
   std::thread thread_;
 };
 
-// The log file may have been moved away. Other logs are not opened.
-absl::Status ReopenLog(const Options& options) {
-  for (const char* name : {"auto", "stderr", "syslog"}) {
-    if (options.log == name) return absl::OkStatus();
-  }
-  return SetLog(options.log, options.log_level);
-}
-
 std::string Summary(const Options& options, const Nodes& nodes) {
   const HostFs& fs = nodes.file_systems().main();
   std::string identity = "descriptors";
@@ -157,7 +114,7 @@ std::string Summary(const Options& options, const Nodes& nodes) {
 // Tells how the session ended; says nothing of an end that was asked for.
 ExitCode Conclude(const Server& server, const io::DevTransport::End& end,
                   bool was_stopped) {
-  if (server.state() == Server::State::kFailed) {
+  if (server.phase() == Server::Phase::kFailed) {
     Log(LogLevel::kError, server.failure());
     return ExitCode::kHandshake;
   }
@@ -179,153 +136,123 @@ ExitCode Conclude(const Server& server, const io::DevTransport::End& end,
   return ExitCode::kServe;
 }
 
-}  // namespace
-
-int DescriptorOf(const std::string& mount_point) {
-  constexpr std::string_view kPrefix = "/dev/fd/";
-  if (!mount_point.starts_with(kPrefix)) return -1;
-  int fd = -1;
-  const char* end = mount_point.data() + mount_point.size();
-  auto [at, error] =
-      std::from_chars(mount_point.data() + kPrefix.size(), end, fd);
-  return error == std::errc() && at == end ? fd : -1;
+// What the server says when it begins.
+void Announce(const Options& options, const Prepared& prepared,
+              const Server& server, const io::DevTransport& transport,
+              ServiceReports& reports) {
+  const std::string summary =
+      absl::StrCat(Summary(options, *prepared.nodes), ", ", server.Transport());
+  Log(LogLevel::kInfo, summary);
+  reports.Serving(prepared.is_ours ? prepared.mounted.mount_point : "",
+                  summary);
+  if (prepared.facts.is_device && options.transport == Transport::kAuto &&
+      ReadUringParameter() == UringParameter::kOff) {
+    Log(LogLevel::kInfo, std::string(kUringIsOff));
+  }
+  if (!transport.uses_io_uring()) {
+    Log(LogLevel::kWarning,
+        "io_uring is not to be had (kernel.io_uring_disabled, a seccomp "
+        "filter, or the limit of locked memory): serving with poll and read");
+  }
 }
 
-ExitCode Serve(const Options& options, const std::function<void()>& ready) {
-  ServiceReports reports(TakeServiceManager());
+absl::StatusOr<std::unique_ptr<io::DevTransport>> MakeTransport(
+    const Options& options, UniqueFd device, Vault* vault) {
+  return io::DevTransport::Create(std::move(device),
+                                  {.max_write = options.max_write,
+                                   .max_readers = options.threads,
+                                   .vault = vault});
+}
+
+// A mount whose connection is over would be dead; it goes, in use or not.
+void TakeAway(const Prepared& prepared, const io::DevTransport::End& end) {
+  if (prepared.is_ours && end.reason != io::StopReason::kUnmounted) {
+    (void)UnmountFuse(prepared.mounted, Unmount::kDetach).ok();
+  }
+}
+
+// Obeys the keeper on a thread of its own.
+class Orders {
+ public:
+  explicit Orders(BorrowedFd keeper)
+      : keeper_(keeper), end_(eventfd(0, EFD_CLOEXEC)) {}
+  ~Orders() { Join(); }
+
+  void Start(std::function<void(Received)> obey,
+             std::function<void()> on_orphaned) {
+    thread_ = std::thread([this, obey = std::move(obey),
+                           orphaned = std::move(on_orphaned)] {
+      while (true) {
+        pollfd fds[2] = {{keeper_.get(), POLLIN, 0}, {end_.get(), POLLIN, 0}};
+        if (poll(fds, 2, -1) < 0 && errno != EINTR) return;
+        if (fds[1].revents != 0) return;
+        if (fds[0].revents == 0) continue;
+        auto received = ReceiveMessage(keeper_);
+        if (!received.ok()) continue;
+        if (!*received) return orphaned();
+        obey(std::move(**received));
+      }
+    });
+  }
+  void Join() {
+    if (!thread_.joinable()) return;
+    uint64_t one = 1;
+    (void)!write(end_.get(), &one, sizeof(one));
+    thread_.join();
+  }
+
+ private:
+  const BorrowedFd keeper_;
+  UniqueFd end_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+absl::Status ReopenLog(const Options& options) {
+  for (const char* name : {"auto", "stderr", "syslog"}) {
+    if (options.log == name) return absl::OkStatus();
+  }
+  return SetLog(options.log, options.log_level);
+}
+
+std::string BusyText(const Mounted& mounted) {
+  return absl::StrCat(mounted.mount_point,
+                      " is in use: it is detached, and who uses it is served "
+                      "for ",
+                      kDrainSeconds, " s more");
+}
+
+ExitCode ServeAlone(const Options& options, Prepared& prepared,
+                    ServiceReports& reports,
+                    const std::function<void()>& ready) {
   SignalWatch signals;
-  const rlim_t fd_limit = PrepareProcess();
-  const Privileges privileges = ReducePrivileges();
-
-  const int given = DescriptorOf(options.mount_point);
-  std::string mount_point = options.mount_point;
-  if (given < 0) {
-    auto checked = CheckMountPoint(options.mount_point);
-    if (auto* error = std::get_if<StartError>(&checked)) return Report(*error);
-    mount_point = std::get<std::string>(checked);
-  }
-
-  auto source = OpenSource(options.source, options.submounts);
-  if (!source.ok()) {
-    return Report({ExitCode::kSource, Message(source.status())});
-  }
-  if (given < 0 && !source->is_private &&
-      (mount_point + "/").starts_with(source->path + "/")) {
-    return Report({ExitCode::kMountPoint,
-                   absl::StrCat("the mount point ", mount_point,
-                                " lies inside the source ", source->path,
-                                ", which would then contain itself; as root "
-                                "this is possible")});
-  }
-
-  Nodes::Config config{.identity = options.identity,
-                       .exported = options.exported == Switch::kOn
-                                       ? Nodes::Export::kOn
-                                       : Nodes::Export::kOff,
-                       .key = RandomKey(),
-                       .fd_budget = FdBudget(fd_limit)};
-  // What is given out under a key that is lost with the process is lost too.
-  if (options.exported == Switch::kOn ||
-      options.dialect != &proto::MainlineDialect()) {
-    auto key = LoadKey(options.key_file, source->dir);
-    if (!key.ok()) return Report({ExitCode::kUsage, Message(key.status())});
-    config.key = *key;
-  }
-  auto nodes = Nodes::Make(std::move(*source), config);
-  if (!nodes.ok()) {
-    return Report({ExitCode::kSource, Message(nodes.status())});
-  }
-  const HostFs& fs = (*nodes)->file_systems().main();
-  if (options.exported == Switch::kOn && !fs.has_handles) {
-    return Report({ExitCode::kSource,
-                   absl::StrCat("export=on needs file handles of the source: ",
-                                (*nodes)->file_systems().why_not_handles())});
-  }
-
-  // Before the mount: its INIT tells whether it is on.
-  if (options.enable_uring == Switch::kOn) {
-    if (Status on = TurnUringOn(); !on.ok()) {
-      return Report({ExitCode::kFuse,
-                     absl::StrCat("enable_uring=on: cannot turn FUSE over "
-                                  "io_uring on: ",
-                                  on.error() == Errno(ENOENT)
-                                      ? "this kernel has none (Linux 6.14, "
-                                        "CONFIG_FUSE_IO_URING)"
-                                      : std::strerror(on.error().value()),
-                                  "; leave the option out")});
-    }
-  }
-
-  Mounted mounted;
-  if (given >= 0) {
-    mounted.device = UniqueFd(fcntl(given, F_DUPFD_CLOEXEC, 3));
-    close(given);
-    if (!mounted.device) {
-      return Report({ExitCode::kMountPoint,
-                     absl::StrCat(options.mount_point, " is not open")});
-    }
-  } else {
-    auto result =
-        MountFuse(options, mount_point, (*nodes)->source().path,
-                  privileges.mount ? MountBy::kKernel : MountBy::kHelper);
-    if (auto* error = std::get_if<StartError>(&result)) return Report(*error);
-    mounted = std::move(std::get<Mounted>(result));
-  }
-
-  auto transport = io::DevTransport::Create(
-      std::move(mounted.device),
-      {.max_write = options.max_write, .max_readers = options.threads});
+  auto transport =
+      MakeTransport(options, std::move(prepared.mounted.device), nullptr);
   if (!transport.ok()) {
-    return Report(
-        {ExitCode::kMountPoint,
-         absl::StrCat(options.mount_point, ": ", Message(transport.status()))});
+    return Report({ExitCode::kMountPoint, Message(transport.status())});
   }
-  HostFacts facts{
-      .can_register_backing =
-          privileges.mount && (*transport)->kind() == io::DeviceKind::kFuse,
-      .is_device = (*transport)->kind() == io::DeviceKind::kFuse,
-      // Of crossed mounts nothing is known yet.
-      .dir_positions_last =
-          fs.dir_positions_last && options.submounts == Submounts::kHide,
-      .source_is_stacked = fs.is_stacked,
-  };
-  Server server(options, facts, **nodes, **transport);
+  Server server(options, prepared.facts, *prepared.nodes, **transport);
   reports.FeedWatchdog(server);
   server.OnServing([&] {
     // First, so that what follows goes where the daemon's messages go.
     ready();
-    const std::string summary =
-        absl::StrCat(Summary(options, **nodes), ", ", server.Transport());
-    Log(LogLevel::kInfo, summary);
-    reports.Serving(given < 0 ? mount_point : "", summary);
-    if (facts.is_device && options.transport == Transport::kAuto &&
-        ReadUringParameter() == UringParameter::kOff) {
-      Log(LogLevel::kInfo, std::string(kUringIsOff));
-    }
-    if (!(*transport)->uses_io_uring()) {
-      Log(LogLevel::kWarning,
-          "io_uring is not to be had (kernel.io_uring_disabled, a seccomp "
-          "filter, or the limit of locked memory): serving with poll and read");
-    }
+    Announce(options, prepared, server, **transport, reports);
   });
 
   std::atomic<bool> stopping{false};
   auto unmount = [&](int nth) {
     stopping.store(true);
     if (nth == 1) reports.Stopping("unmounting");
-    if (nth > 1 || given >= 0) {
+    if (nth > 1 || !prepared.is_ours) {
       (*transport)->Stop();
       return;
     }
-    Status gone = UnmountFuse(mounted, Unmount::kIfIdle);
+    Status gone = UnmountFuse(prepared.mounted, Unmount::kIfIdle);
     if (gone.ok()) return;
     if (gone.error() == Errno(EBUSY)) {
-      Log(LogLevel::kWarning,
-          absl::StrCat(mount_point,
-                       " is in use: it is detached, and who uses it is served "
-                       "for ",
-                       kDrainMilliseconds / 1000, " s more"));
-      if (UnmountFuse(mounted, Unmount::kDetach).ok()) return;
+      Log(LogLevel::kWarning, BusyText(prepared.mounted));
+      if (UnmountFuse(prepared.mounted, Unmount::kDetach).ok()) return;
     }
     (*transport)->Stop();
   };
@@ -333,16 +260,104 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
       unmount, [&] { (*transport)->Stop(); },
       [&] { reports.Reload([&] { return ReopenLog(options); }); });
 
-  // Nothing of the host is kept busy by the working directory.
-  (void)!chdir("/");
   io::DevTransport::End end = (*transport)->Run(server);
   signals.Join();
   server.Drain();
-  // A mount whose connection is over would be dead; it goes, in use or not.
-  if (given < 0 && end.reason != io::StopReason::kUnmounted) {
-    (void)UnmountFuse(mounted, Unmount::kDetach).ok();
-  }
+  TakeAway(prepared, end);
   return Conclude(server, end, stopping.load());
+}
+
+ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
+                   const KeptFds& fds, BorrowedFd keeper,
+                   ServiceReports& reports,
+                   const std::function<void()>& ready) {
+  auto tell = [&](KeeperMessage::What what, ExitCode code) {
+    (void)SendMessage(
+        keeper, {.what = what, .value = static_cast<uint64_t>(ToInt(code))}, {})
+        .ok();
+    return code;
+  };
+  auto end_with = [&](ExitCode code) {
+    return tell(KeeperMessage::What::kEnded, code);
+  };
+  Kept kept(state, keeper, fds);
+  if (Status taken = prepared.nodes->TakeOver(kept); !taken.ok()) {
+    return end_with(
+        Report({ExitCode::kServe,
+                absl::StrCat("cannot take the nodes over: ",
+                             std::strerror(taken.error().value()))}));
+  }
+  UniqueFd device(fcntl(prepared.mounted.device.get(), F_DUPFD_CLOEXEC, 3));
+  auto transport = MakeTransport(options, std::move(device), &kept);
+  if (!transport.ok()) {
+    return end_with(
+        Report({ExitCode::kMountPoint, Message(transport.status())}));
+  }
+  Continuity continuity{.state = state, .vault = kept};
+  Server server(options, prepared.facts, *prepared.nodes, **transport,
+                &continuity);
+  reports.FeedWatchdog(server);
+  server.OnServing([&] {
+    ready();
+    Announce(options, prepared, server, **transport, reports);
+    tell(KeeperMessage::What::kServing, ExitCode::kOk);
+  });
+
+  std::atomic<bool> stopping{false}, handing_over{false};
+  Orders orders(keeper);
+  orders.Start(
+      [&](Received received) {
+        switch (received.message.what) {
+          case KeeperMessage::What::kStop:
+            stopping.store(true);
+            (*transport)->Stop();
+            break;
+          case KeeperMessage::What::kHandOver:
+            handing_over.store(true);
+            (*transport)->Stop();
+            break;
+          case KeeperMessage::What::kReload:
+            // The keeper has said what is wrong with it.
+            (void)ReopenLog(options).ok();
+            break;
+          default:
+            break;
+        }
+      },
+      [] {
+        Log(LogLevel::kWarning,
+            "the keeper is gone: the mount goes on, but does not survive this "
+            "process");
+      });
+
+  if (auto session = state.session()) {
+    if (absl::Status resumed = server.Resume(*session); !resumed.ok()) {
+      return end_with(Report({ExitCode::kServe, Message(resumed)}));
+    }
+    tell(KeeperMessage::What::kServing, ExitCode::kOk);
+  }
+  io::DevTransport::End end = (*transport)->Run(server);
+  server.Drain();
+  if (handing_over.load() && end.reason == io::StopReason::kStopped) {
+    tell(KeeperMessage::What::kHandedOver, ExitCode::kOk);
+    // What still waits is not answered here: it comes to the successor again.
+    _exit(0);
+  }
+  orders.Join();
+  TakeAway(prepared, end);
+  return end_with(Conclude(server, end, stopping.load()));
+}
+
+ExitCode Serve(const Options& options, const std::function<void()>& ready) {
+  ServiceReports reports(TakeServiceManager());
+  auto prepared = Prepare(options);
+  if (auto* error = std::get_if<StartError>(&prepared)) return Report(*error);
+  Prepared& mount = std::get<Prepared>(prepared);
+  // A socket's other end has nothing to send again.
+  if (options.restart == Restart::kOff || !mount.facts.is_device) {
+    return ServeAlone(options, mount, reports, ready);
+  }
+  return KeepServing(options, mount, reports, ready);
 }
 
 }  // namespace handlefs

@@ -1,22 +1,43 @@
-// One life of the daemon: source, mount, session, end.
+// One server: it takes a prepared mount and serves until that is over.
 #ifndef HANDLEFS_DAEMON_SERVE_H_
 #define HANDLEFS_DAEMON_SERVE_H_
 
 #include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "daemon/exit_code.h"
 #include "daemon/options.h"
+#include "daemon/prepare.h"
+#include "daemon/restart/kept.h"
+#include "daemon/restart/state.h"
+#include "daemon/service_reports.h"
 
 namespace handlefs {
 
-// Serves until the mount is gone or the process is told to stop; prints one
-// line on failure. `ready` is called once, when INIT was answered and the mount
-// can be used. Takes over the signals of the process.
+// How long users of a mount that was told to stop keep being served.
+inline constexpr int kDrainSeconds = 10;
+// The log file may have been moved away. Other logs are not opened.
+absl::Status ReopenLog(const Options& options);
+// What is said of a mount that was told to stop while it is in use.
+std::string BusyText(const Mounted& mounted);
+
+// Serves until the mount is gone or the process is told to stop, and restarts
+// what dies if the options say so; prints one line on failure. `ready` is
+// called when INIT was answered and the mount can be used, once in each process
+// that writes to the terminal. Takes over the signals of the process.
 ExitCode Serve(const Options& options, const std::function<void()>& ready);
 
-// "/dev/fd/N" as MOUNTPOINT: an opened device or socket. -1 if it is a path.
-int DescriptorOf(const std::string& mount_point);
+// Alone in its process: signals unmount, and everything ends with it.
+ExitCode ServeAlone(const Options& options, Prepared& prepared,
+                    ServiceReports& reports,
+                    const std::function<void()>& ready);
+
+// In a process that a keeper made and watches. Orders come by `keeper`; signals
+// are the keeper's business.
+ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
+                   const KeptFds& fds, BorrowedFd keeper,
+                   ServiceReports& reports, const std::function<void()>& ready);
 
 }  // namespace handlefs
 

@@ -9,7 +9,9 @@
 #include <limits>
 #include <span>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "daemon/log.h"
 #include "proto/text.h"
 
@@ -20,8 +22,14 @@ constexpr absl::Duration kDrainTime = absl::Seconds(10);
 // Ticks of 10 ms between trims of what is only kept for speed.
 constexpr unsigned kTrimTicks = 100;
 
-uint32_t RandomIncarnation() {
+// Servers of one mount follow each other by one, so that no two are the same.
+uint32_t IncarnationOf(State* state) {
   uint32_t value = 0;
+  if (state != nullptr) {
+    // Of the key, so that it says nothing of how often the server was started.
+    return static_cast<uint32_t>(state->key()[1] +
+                                 state->counters().generation.load());
+  }
   while (value == 0) {
     if (getrandom(&value, sizeof(value), 0) != sizeof(value)) continue;
     value &= 0xffffff;
@@ -56,13 +64,19 @@ Policy MakePolicy(const Options& options, const Negotiated& negotiated) {
 }  // namespace
 
 Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
-               io::DevTransport& transport)
+               io::DevTransport& transport, const Continuity* continuity)
     : options_(options),
       facts_(facts),
       nodes_(nodes),
       transport_(transport),
-      files_(RandomIncarnation()),
-      ops_(nodes, files_, transport) {
+      state_(continuity == nullptr ? nullptr : &continuity->state),
+      vault_(continuity == nullptr ? nullptr : &continuity->vault),
+      files_(IncarnationOf(state_), vault_),
+      ops_(nodes, files_, transport, vault_) {
+  if (state_ != nullptr) {
+    journal_.emplace(state_->journal(), state_->counters().generation.load());
+    ops_.Restore(state_->counters().highest_backing);
+  }
   if (options.offload != Offload::kNever) {
     pool_ = std::make_unique<io::OffloadPool>(
         options.threads, [this] { OnThreadStart(); },
@@ -90,7 +104,7 @@ void Server::ReportProgress() {
   auto now = std::chrono::steady_clock::now();
   if (now - reported_ < report_every_) return;
   auto progress = transport_.last_progress();
-  if (state_.load() == State::kServing && rings_ != nullptr) {
+  if (phase_.load() == Phase::kServing && rings_ != nullptr) {
     progress = std::min(progress, rings_->last_progress());
   }
   if (progress <= reported_) return;
@@ -179,7 +193,7 @@ void Server::Start(io::Packet packet) {
       absl::MutexLock lock(&mutex_);
       failure_ = std::move(why);
     }
-    state_.store(State::kFailed);
+    phase_.store(Phase::kFailed);
     TraceReply(p.raw, proto::MakeErrorHeader(p.token.unique(), error), {});
     p.token.ReplyError(error);
     transport_.Stop();
@@ -221,13 +235,8 @@ void Server::Start(io::Packet packet) {
       negotiated.out.flags2 = negotiated.flags.high();
     }
   }
-  ops_.policy() = MakePolicy(options_, negotiated);
-  dialect_.store(negotiated.dialect);
-  if (negotiated.dialect->has_compounds()) framing_ = negotiated.dialect;
-  if (negotiated.dialect->handles_everywhere) nodes_.KernelKeepsHandles();
-  transport_.SetSetxattrSize(
-      negotiated.flags.Has(proto::init::kSetxattrExt) ? 16 : 8);
-  state_.store(State::kServing);
+  Settle(negotiated);
+  NoteSession(negotiated.out, *negotiated.dialect);
   reply(negotiated.out);
   if (rings_ != nullptr) rings_->Start();
   if (on_serving_) on_serving_();
@@ -238,6 +247,54 @@ void Server::Start(io::Packet packet) {
                      negotiated.evidence.empty() ? "" : ": ",
                      negotiated.evidence));
   }
+}
+
+void Server::Settle(const Negotiated& negotiated) {
+  ops_.policy() = MakePolicy(options_, negotiated);
+  dialect_.store(negotiated.dialect);
+  if (negotiated.dialect->has_compounds()) framing_ = negotiated.dialect;
+  if (negotiated.dialect->handles_everywhere) nodes_.KernelKeepsHandles();
+  transport_.SetSetxattrSize(
+      negotiated.flags.Has(proto::init::kSetxattrExt) ? 16 : 8);
+  phase_.store(Phase::kServing);
+}
+
+void Server::NoteSession(const abi::InitOut& out,
+                         const proto::Dialect& dialect) {
+  if (state_ == nullptr) return;
+  SessionRecord session{.init = out, .dialect = {}, .framing = {}};
+  dialect.name.copy(session.dialect.data(), session.dialect.size() - 1);
+  if (const proto::Dialect* framing = framing_.load()) {
+    framing->name.copy(session.framing.data(), session.framing.size() - 1);
+  }
+  state_->SetSession(session);
+}
+
+absl::Status Server::Resume(const SessionRecord& session) {
+  Negotiated negotiated;
+  negotiated.out = session.init;
+  negotiated.flags =
+      proto::InitFlags::FromWire(session.init.flags, session.init.flags2);
+  negotiated.dialect = proto::FindDialect(session.dialect.data());
+  if (negotiated.dialect == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the mount speaks dialect ", session.dialect.data(),
+                     ", which this program does not know"));
+  }
+  Settle(negotiated);
+  if (session.framing[0] != '\0') {
+    framing_ = proto::FindDialect(session.framing.data());
+  }
+  if (Status sent = transport_.Notify(proto::Resend(), {}); !sent.ok()) {
+    return absl::ErrnoToStatus(
+        sent.error().value(),
+        "the kernel does not send unanswered requests again");
+  }
+  // Nothing waits on the clones of earlier servers any more.
+  for (const Vault::Item& clone : vault_->Inherited(Vault::Kind::kClone)) {
+    vault_->Erase(clone.ref);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Server::MakeRings(size_t max_write) {
@@ -274,12 +331,15 @@ void Server::Interrupt(Unique target) {
 io::Activity Server::Tick() {
   io::Activity activity = io::Activity::kIdle;
   // What INIT makes may be looked at once it serves.
-  if (state_.load() == State::kServing && rings_ != nullptr) {
+  if (phase_.load() == Phase::kServing && rings_ != nullptr) {
     activity = rings_->Tick();
   }
   ReportProgress();
   if (pool_ != nullptr) pool_->Tick();
   if (++ticks_ % kTrimTicks == 0) nodes_.Trim();
+  absl::Time now = absl::Now();
+  nodes_.Tick(now);
+  if (journal_) journal_->Tick(now);
   int refusal = ops_.backings().last_refusal();
   if (refusal != told_refusal_) {
     told_refusal_ = refusal;

@@ -21,6 +21,8 @@
 #include "daemon/negotiate.h"
 #include "daemon/ops.h"
 #include "daemon/options.h"
+#include "daemon/restart/journal.h"
+#include "daemon/restart/state.h"
 #include "io/dev_transport.h"
 #include "io/offload.h"
 #include "io/slot.h"
@@ -30,18 +32,30 @@
 
 namespace handlefs {
 
+// What a server is given that goes on where an earlier one ended, or that may
+// be followed by another. All of it outlives the server.
+struct Continuity {
+  State& state;
+  Vault& vault;
+};
+
 class Server final : public io::PacketHandler {
  public:
-  enum class State { kStarting, kServing, kFailed };
-  // `nodes` and `transport` outlive the server.
+  enum class Phase { kStarting, kServing, kFailed };
+  // `nodes` and `transport` outlive the server. `continuity`: null if it ends
+  // with the process.
   Server(const Options& options, const HostFacts& facts, Nodes& nodes,
-         io::DevTransport& transport);
+         io::DevTransport& transport, const Continuity* continuity = nullptr);
   ~Server() override;
 
   // Called once, on a reader thread, when INIT was answered.
   void OnServing(std::function<void()> callback) {
     on_serving_ = std::move(callback);
   }
+  // Goes on with the session that INIT settled for an earlier server, and has
+  // the kernel send again what that one left unanswered. Before Run.
+  // FAILED_PRECONDITION: this program cannot go on with that session.
+  absl::Status Resume(const SessionRecord& session);
   // `callback` is called each `every`, on the watchdog's thread, as long as
   // requests get on: not when no thread that takes requests has moved since the
   // call before. To be set before the transport runs.
@@ -49,8 +63,8 @@ class Server final : public io::PacketHandler {
                   std::function<void()> callback);
   // How requests come, for people; once it serves.
   std::string Transport() const;
-  State state() const { return state_.load(); }
-  // Why the state is kFailed; one line.
+  Phase phase() const { return phase_.load(); }
+  // Why the phase is kFailed; one line.
   std::string failure() const;
 
   // Waits for requests that wait elsewhere; locks that wait end with EINTR.
@@ -64,7 +78,10 @@ class Server final : public io::PacketHandler {
   friend struct Dispatch;
 
   void Start(io::Packet packet);
+  void Settle(const Negotiated& negotiated);
+  void NoteSession(const abi::InitOut& out, const proto::Dialect& dialect);
   void Run(io::Packet packet, Place place);
+  void CountResent(const Intent& intent);
   // One request of the kind that has an answer; `out` gets the payload.
   Status Answer(OpContext context, const proto::RawRequest& raw,
                 ReplyBuffer& out);
@@ -95,13 +112,16 @@ class Server final : public io::PacketHandler {
   const HostFacts facts_;
   Nodes& nodes_;
   io::DevTransport& transport_;
+  State* const state_;
+  Vault* const vault_;
+  std::optional<Journal> journal_;
   std::function<void()> on_serving_;
   OpenFiles files_;
   // Outlives what holds requests: ops_ and pool_.
   std::unique_ptr<io::UringTransport> rings_;
   Ops ops_;
   std::unique_ptr<io::OffloadPool> pool_;
-  std::atomic<State> state_{State::kStarting};
+  std::atomic<Phase> phase_{Phase::kStarting};
   // Settled by INIT; the framing of compounds, where options leave it open, by
   // the first compound.
   std::atomic<const proto::Dialect*> dialect_{&proto::MainlineDialect()};

@@ -2,7 +2,13 @@
 
 #include <utility>
 
+#include "absl/time/clock.h"
+
 namespace handlefs {
+namespace {
+// What an unlinked file's FORGET takes at most, mostly.
+constexpr absl::Duration kSettles = absl::Milliseconds(100);
+}  // namespace
 
 SharedFd HotFds::Find(NodeId id, Kind* kind) {
   Set& set = SetOf(id);
@@ -59,10 +65,59 @@ void HotFds::DropFiles() {
   }
 }
 
-void Pins::Add(NodeId id, SharedFd fd) {
+// The record of a pin is its node; the word counts lookups.
+void Pins::Restore(Vault& vault) {
+  vault_ = &vault;
+  for (Vault::Item& item : vault.Inherited(Vault::Kind::kPin)) {
+    uint64_t id = 0;
+    if (!Vault::Read(item, id) || !item.fd) {
+      vault.Erase(item.ref);
+      continue;
+    }
+    absl::MutexLock lock(&mutex_);
+    Pin pin{.fd = std::make_shared<const UniqueFd>(std::move(item.fd)),
+            .lookups = item.word,
+            .ref = item.ref};
+    if (!pins_.try_emplace(id, std::move(pin)).second) vault.Erase(item.ref);
+    size_.store(pins_.size(), std::memory_order_relaxed);
+  }
+}
+
+Vault::Ref Pins::KeepAhead(NodeId id, BorrowedFd fd) {
+  if (vault_ == nullptr) return Vault::kNoRef;
+  return vault_->PutStruct(Vault::Kind::kPin, Raw(id), fd);
+}
+
+void Pins::Erase(Vault::Ref ref) {
+  if (vault_ != nullptr) vault_->Erase(ref);
+}
+
+void Pins::Note(const Pin& pin) {
+  if (pin.ref != Vault::kNoRef) vault_->Word(pin.ref)->store(pin.lookups);
+}
+
+void Pins::Add(NodeId id, SharedFd fd, Vault::Ref ref) {
   absl::MutexLock lock(&mutex_);
-  pins_.try_emplace(Raw(id), Pin{std::move(fd), 0});
+  Pin pin{.fd = std::move(fd), .lookups = 0, .ref = ref};
+  bool added = pins_.try_emplace(Raw(id), std::move(pin)).second;
   size_.store(pins_.size(), std::memory_order_relaxed);
+  if (!added) {
+    Erase(ref);
+  } else if (vault_ != nullptr && ref == Vault::kNoRef) {
+    fresh_.push_back({.id = Raw(id), .since = absl::Now()});
+  }
+}
+
+void Pins::Tick(absl::Time now) {
+  if (vault_ == nullptr) return;
+  absl::MutexLock lock(&mutex_);
+  while (!fresh_.empty() && now - fresh_.front().since >= kSettles) {
+    auto it = pins_.find(fresh_.front().id);
+    fresh_.pop_front();
+    if (it == pins_.end() || it->second.ref != Vault::kNoRef) continue;
+    it->second.ref = KeepAhead(NodeId{it->first}, *it->second.fd);
+    Note(it->second);
+  }
 }
 
 SharedFd Pins::FindSlow(NodeId id) {
@@ -75,7 +130,15 @@ void Pins::AddLookup(NodeId id) {
   if (size() == 0) return;
   absl::MutexLock lock(&mutex_);
   auto it = pins_.find(Raw(id));
-  if (it != pins_.end()) ++it->second.lookups;
+  if (it == pins_.end()) return;
+  ++it->second.lookups;
+  Note(it->second);
+}
+
+void Pins::Take(absl::flat_hash_map<uint64_t, Pin>::iterator it) {
+  Erase(it->second.ref);
+  pins_.erase(it);
+  size_.store(pins_.size(), std::memory_order_relaxed);
 }
 
 void Pins::Forget(NodeId id, uint64_t lookups) {
@@ -86,11 +149,11 @@ void Pins::Forget(NodeId id, uint64_t lookups) {
   if (it == pins_.end()) return;
   if (it->second.lookups > lookups) {
     it->second.lookups -= lookups;
+    Note(it->second);
     return;
   }
   old = std::move(it->second.fd);
-  pins_.erase(it);
-  size_.store(pins_.size(), std::memory_order_relaxed);
+  Take(it);
 }
 
 void Pins::Remove(NodeId id) {
@@ -99,8 +162,7 @@ void Pins::Remove(NodeId id) {
   auto it = pins_.find(Raw(id));
   if (it == pins_.end()) return;
   old = std::move(it->second.fd);
-  pins_.erase(it);
-  size_.store(pins_.size(), std::memory_order_relaxed);
+  Take(it);
 }
 
 }  // namespace handlefs

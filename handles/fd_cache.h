@@ -7,12 +7,15 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "io/base/fd.h"
+#include "io/base/vault.h"
 #include "proto/base/ids.h"
 
 namespace handlefs {
@@ -55,14 +58,26 @@ class HotFds {
 // Inodes without a name, kept alive until the kernel forgets them. The lookups
 // that count are those since the pin: a FORGET carries all lookups of the
 // inode's life in the kernel, so one of at least that many is the last.
+//
+// With a vault a pin outlives the server: at once where somebody has the file
+// open or may stand in the directory, else if it is still there after a while,
+// since most inodes are forgotten soon after they lost their name.
 class Pins {
  public:
+  // Before any request: pins of earlier servers come back.
+  void Restore(Vault& vault);
+  // A record of a pin that is about to be needed; whoever asks erases it if it
+  // is not. kNoRef without a vault.
+  Vault::Ref KeepAhead(NodeId id, BorrowedFd fd);
+  void Erase(Vault::Ref ref);
   SharedFd Find(NodeId id) {
     if (size_.load(std::memory_order_relaxed) == 0) return nullptr;
     return FindSlow(id);
   }
   // Keeps an existing pin.
-  void Add(NodeId id, SharedFd fd);
+  void Add(NodeId id, SharedFd fd, Vault::Ref ref = Vault::kNoRef);
+  // Called now and then: gives pins that last to the vault.
+  void Tick(absl::Time now);
   void AddLookup(NodeId id);
   void Forget(NodeId id, uint64_t lookups);
   // The inode got a name again (linkat of an O_TMPFILE).
@@ -73,11 +88,21 @@ class Pins {
   struct Pin {
     SharedFd fd;
     uint64_t lookups = 0;
+    Vault::Ref ref = Vault::kNoRef;
+  };
+  struct Fresh {
+    uint64_t id;
+    absl::Time since;
   };
   SharedFd FindSlow(NodeId id);
+  void Note(const Pin& pin) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Take(absl::flat_hash_map<uint64_t, Pin>::iterator it)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Vault* vault_ = nullptr;  // set before any request
   std::atomic<size_t> size_{0};
   absl::Mutex mutex_;
   absl::flat_hash_map<uint64_t, Pin> pins_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Fresh> fresh_ ABSL_GUARDED_BY(mutex_);  // not in the vault yet
 };
 
 }  // namespace handlefs

@@ -84,8 +84,7 @@ absl::StatusOr<std::unique_ptr<Nodes>> Nodes::Make(Source source,
   if (!fs.ok()) return fs.status();
   std::unique_ptr<Nodes> nodes(
       new Nodes(std::move(source), std::move(*fs), config));
-  nodes->proc_fds_ =
-      UniqueFd(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  nodes->proc_fds_ = OpenProcFds();
   if (!nodes->proc_fds_) {
     return absl::ErrnoToStatus(
         errno, "cannot open /proc/self/fd: /proc must be mounted");
@@ -274,11 +273,11 @@ Result<Nodes::Entry> Nodes::AdoptNameless(BorrowedFd fd) {
         // The pin first: it must count the lookup that this is.
         if (auto id =
                 fs->index == 0 ? fs->codec.Pack(at->handle) : std::nullopt) {
-          pins_.Add(*id, pin);
+          pins_.Add(*id, pin, pins_.KeepAhead(*id, *pin));
         }
         ASSIGN_OR_RETURN(NodeId id, Identify(*fs, at->handle));
         if (IsTableId(id)) {
-          pins_.Add(id, pin);
+          pins_.Add(id, pin, pins_.KeepAhead(id, *pin));
         }
         return MakeEntry(id, stx, fs->codec.Subvolume(at->handle));
       }
@@ -474,11 +473,44 @@ Result<Nodes::Opened> Nodes::Open(NodeId id, int flags) {
   return Opened{.fd = std::move(fd), .stx = stx};
 }
 
-std::optional<Nodes::Victim> Nodes::LookAtVictim(BorrowedFd dir,
-                                                 const char* name) {
+UniqueFd Nodes::OpenProcFds() {
+  return UniqueFd(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+Status Nodes::TakeOver(Vault& vault) {
+  // It is that of the process which opened it.
+  proc_fds_ = OpenProcFds();
+  if (!proc_fds_) return LastErrno();
+  pins_.Restore(vault);
+  return Ok();
+}
+
+uint64_t Nodes::FingerprintOf(const HostHandle& handle) const {
+  HashKey key = config_.key;
+  key[0] ^= static_cast<uint64_t>(handle.type) + 1;
+  return SipHash(key, handle.view()) | 1;
+}
+
+uint64_t Nodes::FingerprintOf(const struct statx& stx) const {
+  uint64_t numbers[] = {DevOf(stx), stx.stx_ino,
+                        static_cast<uint64_t>(BirthOf(stx))};
+  return SipHash(config_.key, std::as_bytes(std::span(numbers))) | 1;
+}
+
+uint64_t Nodes::Fingerprint(BorrowedFd dir, const char* name) const {
+  if (auto at = NameToHandle(dir, name); at.ok()) {
+    return FingerprintOf(at->handle);
+  }
+  auto stx = StatName(dir, name);
+  return stx.ok() ? FingerprintOf(*stx) : 0;
+}
+
+Nodes::Victim Nodes::LookAtVictim(BorrowedFd dir, const char* name) {
+  Victim victim;
   auto fd = OpenComponent(dir, name, O_PATH);
-  if (!fd.ok()) return std::nullopt;
+  if (!fd.ok()) return victim;
   auto at = NameToHandle(*fd, "");
+  if (at.ok()) victim.fingerprint = FingerprintOf(at->handle);
   std::optional<NodeId> id;
   if (at.ok() && fs_->main().has_handles) {
     auto fs = fs_->Of(at->mount_id, dir, name);
@@ -490,18 +522,28 @@ std::optional<Nodes::Victim> Nodes::LookAtVictim(BorrowedFd dir,
       }
     }
   }
-  if (!id) {
+  if (!id || victim.fingerprint == 0) {
     auto stx = StatName(*fd, "");
-    if (!stx.ok()) return std::nullopt;
-    id = table_.Find(
-        NumbersOf(*stx, fs_->Met(static_cast<int>(stx->stx_mnt_id))));
+    if (!stx.ok()) return victim;
+    if (!id) {
+      id = table_.Find(
+          NumbersOf(*stx, fs_->Met(static_cast<int>(stx->stx_mnt_id))));
+    }
+    if (victim.fingerprint == 0) victim.fingerprint = FingerprintOf(*stx);
   }
   // Not in the table: the kernel does not know it, nobody can ask for it.
-  if (!id) return std::nullopt;
-  return Victim{*id, std::make_shared<const UniqueFd>(std::move(*fd))};
+  if (id) victim.id = *id;
+  victim.fd = std::make_shared<const UniqueFd>(std::move(*fd));
+  return victim;
+}
+
+void Nodes::KeepAhead(Victim& victim) {
+  if (victim.id == kNoNode || victim.pin != Vault::kNoRef) return;
+  victim.pin = pins_.KeepAhead(victim.id, *victim.fd);
 }
 
 void Nodes::LostName(const Victim& victim) {
+  if (victim.id == kNoNode) return;
   hot_.Drop(victim.id);
   auto stx = StatName(*victim.fd, "");
   // A directory has one name; its link count need not say so (btrfs). What is
@@ -509,7 +551,14 @@ void Nodes::LostName(const Victim& victim) {
   if (!stx.ok() || S_ISDIR(stx->stx_mode) || stx->stx_nlink == 0 ||
       (any_by_name_.load(std::memory_order_relaxed) &&
        table_.IsByName(victim.id))) {
-    pins_.Add(victim.id, victim.fd);
+    Vault::Ref pin = victim.pin;
+    // Somebody may stand in it.
+    if (pin == Vault::kNoRef && stx.ok() && S_ISDIR(stx->stx_mode)) {
+      pin = pins_.KeepAhead(victim.id, *victim.fd);
+    }
+    pins_.Add(victim.id, victim.fd, pin);
+  } else {
+    pins_.Erase(victim.pin);
   }
 }
 

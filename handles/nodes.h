@@ -57,12 +57,19 @@ class Nodes {
   };
   // A file that may be about to lose its last name.
   struct Victim {
-    NodeId id = kNoNode;
-    SharedFd fd;
+    NodeId id = kNoNode;  // none: the kernel does not know it
+    SharedFd fd;          // null: there is nothing of that name
+    uint64_t fingerprint = 0;
+    Vault::Ref pin = Vault::kNoRef;
   };
 
   static absl::StatusOr<std::unique_ptr<Nodes>> Make(Source source,
                                                      const Config& config);
+
+  // Before the first request: what cannot be found again by a nodeid alone goes
+  // to the vault from now on, and what earlier servers left there is known.
+  // The vault outlives this. In the process that will serve.
+  Status TakeOver(Vault& vault);
 
   // Count one lookup of the node they return.
   Result<Entry> Lookup(NodeId dir, const char* name);
@@ -97,9 +104,16 @@ class Nodes {
   // file, which are not touched.
   Result<Opened> Open(NodeId id, int flags);
 
-  // Around UNLINK, RMDIR and RENAME: look before, tell after it succeeded.
-  std::optional<Victim> LookAtVictim(BorrowedFd dir, const char* name);
+  // Around UNLINK, RMDIR and RENAME: look before, tell afterwards how it went.
+  Victim LookAtVictim(BorrowedFd dir, const char* name);
+  // Somebody uses it: not even the death of the server may take it from him
+  // when the name goes.
+  void KeepAhead(Victim& victim);
   void LostName(const Victim& victim);
+  void KeptName(const Victim& victim) { pins_.Erase(victim.pin); }
+  // What tells whether a name still means the same inode, in this and in every
+  // later server; 0 if there is nothing of that name. "" is `dir` itself.
+  uint64_t Fingerprint(BorrowedFd dir, const char* name) const;
   // LINK gave a nameless file a name.
   void GotName(NodeId id) { pins_.Remove(id); }
   // RENAME moved what is now `name` in `dir`.
@@ -123,6 +137,8 @@ class Nodes {
   const HostFsSet& file_systems() const { return *fs_; }
   // Lets go of descriptors that are only kept for speed.
   void Trim() { hot_.DropFiles(); }
+  // Called often, now and then.
+  void Tick(absl::Time now) { pins_.Tick(now); }
   struct Stats {
     NodeTable::Stats table;
     size_t pins;
@@ -131,6 +147,7 @@ class Nodes {
 
  private:
   Nodes(Source source, std::unique_ptr<HostFsSet> fs, const Config& config);
+  static UniqueFd OpenProcFds();
   Result<Entry> LookupByHandle(BorrowedFd dir_fd, const char* name);
   Result<Entry> LookupByFd(BorrowedFd dir_fd, NodeId dir, const char* name);
   // Stands for the inode number of a file that has none of its own.
@@ -138,6 +155,8 @@ class Nodes {
   // Has no entry with a count of its own.
   bool IsUncounted(NodeId id);
   Result<NodeId> Identify(const HostFs& fs, const HostHandle& handle);
+  uint64_t FingerprintOf(const HostHandle& handle) const;
+  uint64_t FingerprintOf(const struct statx& stx) const;
   Result<Entry> MakeEntry(NodeId id, const struct statx& stx,
                           uint64_t subvolume);
   uint32_t GenerationOf(NodeId id) const;

@@ -6,9 +6,80 @@ namespace handlefs {
 namespace {
 constexpr uint32_t kIndexBits = 24;
 constexpr uint32_t kIndexMask = (1u << kIndexBits) - 1;
+
+// In the vault. The record's word is a Left.
+struct Record {
+  uint64_t fh;
+  uint64_t node;
+  uint64_t unique;
+  int32_t flags;
+  int32_t backing;
+};
+
+uint64_t Plain(Unique unique) { return Raw(unique) & ~kUniqueResend; }
 }  // namespace
 
-Result<Fh> OpenFiles::Insert(std::shared_ptr<OpenFile> file) {
+void OpenFiles::Restore(
+    const std::function<void(const OpenFile&, Left)>& visit) {
+  if (vault_ == nullptr) return;
+  for (Vault::Item& item : vault_->Inherited(Vault::Kind::kOpenFile)) {
+    Record record;
+    if (!Vault::Read(item, record)) continue;
+    auto file = std::make_shared<OpenFile>();
+    file->fd = std::move(item.fd);
+    file->flags = record.flags;
+    file->node = NodeId{record.node};
+    file->backing = BackingId{record.backing};
+    file->record = item.ref;
+    file->is_kept = static_cast<bool>(file->fd);
+    auto left = static_cast<Left>(item.word);
+    visit(*file, left);
+    if (left == Left::kClosing) {
+      vault_->Erase(item.ref);
+      continue;
+    }
+    absl::MutexLock lock(&mutex_);
+    if (record.unique != 0) by_request_[record.unique] = record.fh;
+    if (file->fd) by_node_[record.node] = file;
+    adopted_[record.fh] = std::move(file);
+  }
+}
+
+std::shared_ptr<OpenFile> OpenFiles::Wake(Fh fh,
+                                          std::shared_ptr<OpenFile> file) {
+  absl::MutexLock lock(&mutex_);
+  auto it = adopted_.find(Raw(fh));
+  if (it == adopted_.end() || it->second->fd) {
+    return it == adopted_.end() ? file : it->second;
+  }
+  by_node_[Raw(file->node)] = file;
+  it->second = std::move(file);
+  return it->second;
+}
+
+std::optional<Fh> OpenFiles::OfRequest(Unique unique) {
+  absl::MutexLock lock(&mutex_);
+  auto it = by_request_.find(Plain(unique));
+  if (it == by_request_.end()) return std::nullopt;
+  return Fh{it->second};
+}
+
+void OpenFiles::Closing(const OpenFile& file) {
+  if (file.record == Vault::kNoRef) return;
+  vault_->Word(file.record)->store(static_cast<uint64_t>(Left::kClosing));
+}
+
+void OpenFiles::Closed(const OpenFile& file) {
+  if (file.record != Vault::kNoRef) vault_->Erase(file.record);
+}
+
+void OpenFiles::Keep(OpenFile& file) {
+  if (file.record == Vault::kNoRef || file.is_kept.exchange(true)) return;
+  vault_->Keep(file.record, file.fd);
+}
+
+Result<Fh> OpenFiles::Insert(std::shared_ptr<OpenFile> file, int host_flags,
+                             Unique unique) {
   absl::MutexLock lock(&mutex_);
   uint32_t index;
   if (!free_.empty()) {
@@ -20,10 +91,18 @@ Result<Fh> OpenFiles::Insert(std::shared_ptr<OpenFile> file) {
     slots_.emplace_back();
   }
   Slot& slot = slots_[index];
+  Fh fh{incarnation_ << 40 | uint64_t{slot.generation} << kIndexBits | index};
+  if (vault_ != nullptr) {
+    file->record = vault_->PutStruct(Vault::Kind::kOpenFile,
+                                     Record{.fh = Raw(fh),
+                                            .node = Raw(file->node),
+                                            .unique = Plain(unique),
+                                            .flags = host_flags,
+                                            .backing = Raw(file->backing)});
+  }
   by_node_[Raw(file->node)] = file;
   slot.file = std::move(file);
-  return Fh{incarnation_ << 40 | uint64_t{slot.generation} << kIndexBits |
-            index};
+  return fh;
 }
 
 const OpenFiles::Slot* OpenFiles::SlotOf(Fh fh) const {
@@ -63,6 +142,7 @@ Result<std::shared_ptr<OpenFile>> OpenFiles::Remove(Fh fh) {
   if (auto it = adopted_.find(Raw(fh)); it != adopted_.end()) {
     std::shared_ptr<OpenFile> file = std::move(it->second);
     adopted_.erase(it);
+    ForgetNode(file);
     return file;
   }
   if (SlotOf(fh) == nullptr) return Errno(EBADF);
@@ -70,11 +150,15 @@ Result<std::shared_ptr<OpenFile>> OpenFiles::Remove(Fh fh) {
   Slot& slot = slots_[index];
   ++slot.generation;
   free_.push_back(index);
-  auto last = by_node_.find(Raw(slot.file->node));
-  if (last != by_node_.end() && last->second.lock() == slot.file) {
+  ForgetNode(slot.file);
+  return std::move(slot.file);
+}
+
+void OpenFiles::ForgetNode(const std::shared_ptr<OpenFile>& file) {
+  auto last = by_node_.find(Raw(file->node));
+  if (last != by_node_.end() && last->second.lock() == file) {
     by_node_.erase(last);
   }
-  return std::move(slot.file);
 }
 
 size_t OpenFiles::size() const {

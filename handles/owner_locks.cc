@@ -4,8 +4,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <fstream>
 #include <limits>
 #include <optional>
+#include <sstream>
+#include <string>
 #include <utility>
 
 namespace handlefs {
@@ -30,6 +34,40 @@ Status Lock(BorrowedFd fd, const LockRange& range) {
     return Errno(errno == EACCES ? EAGAIN : errno);
   }
   return Ok();
+}
+
+// In the vault, beside the descriptor. What is locked the host tells.
+struct Kept {
+  uint64_t node;
+  uint64_t owner;
+  uint64_t fh;
+  int32_t access;
+  uint32_t pid;
+};
+
+// Lines of /proc/self/fdinfo/N: "lock:\t1: OFDLCK ADVISORY WRITE -1 fd:01:12 5
+// 9"
+std::vector<LockRange> HeldThrough(BorrowedFd fd, uint32_t pid) {
+  std::vector<LockRange> held;
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(fd.get()));
+  for (std::string line; std::getline(info, line);) {
+    std::istringstream words(line);
+    std::string tag, number, kind, mode, type, holder, place, first, last;
+    words >> tag >> number >> kind >> mode >> type >> holder >> place >>
+        first >> last;
+    if (tag != "lock:" || kind != "OFDLCK") continue;
+    LockRange range{.start = std::strtoull(first.c_str(), nullptr, 10),
+                    .end = last == "EOF"
+                               ? kToEnd
+                               : std::strtoull(last.c_str(), nullptr, 10),
+                    .type = type == "WRITE" ? F_WRLCK : F_RDLCK,
+                    .pid = pid};
+    held.push_back(range);
+  }
+  std::sort(
+      held.begin(), held.end(),
+      [](const LockRange& a, const LockRange& b) { return a.start < b.start; });
+  return held;
 }
 
 bool Overlap(const LockRange& a, const LockRange& b) {
@@ -74,13 +112,59 @@ void OwnerLocks::Note(std::vector<LockRange>& held, const LockRange& range) {
   held = std::move(next);
 }
 
-Status OwnerLocks::Upgrade(Holder& holder, const Opener& open) {
+void OwnerLocks::Restore() {
+  if (vault_ == nullptr) return;
+  for (Vault::Item& item : vault_->Inherited(Vault::Kind::kLockOwner)) {
+    Kept kept;
+    Holder holder;
+    if (Vault::Read(item, kept) && item.fd) {
+      holder.held = HeldThrough(item.fd, kept.pid);
+    }
+    if (holder.held.empty()) {
+      vault_->Erase(item.ref);
+      continue;
+    }
+    holder.owner = LockOwner{kept.owner};
+    holder.fh = Fh{kept.fh};
+    holder.access = kept.access;
+    holder.pid = kept.pid;
+    holder.fd = std::move(item.fd);
+    holder.record = item.ref;
+    absl::MutexLock lock(&mutex_);
+    nodes_[kept.node].push_back(std::move(holder));
+  }
+}
+
+void OwnerLocks::Record(NodeId node, Holder& holder) {
+  if (vault_ == nullptr) return;
+  Kept kept{.node = Raw(node),
+            .owner = Raw(holder.owner),
+            .fh = Raw(holder.fh),
+            .access = holder.access,
+            .pid = holder.pid};
+  Vault::Ref old = std::exchange(
+      holder.record,
+      vault_->PutStruct(Vault::Kind::kLockOwner, kept, holder.fd));
+  vault_->Erase(old);
+}
+
+void OwnerLocks::LetGo(Holder& holder) {
+  if (vault_ == nullptr) return;  // closing does it
+  (void)Lock(holder.fd, {.start = 0, .end = kToEnd, .type = F_UNLCK}).ok();
+  vault_->Erase(std::exchange(holder.record, Vault::kNoRef));
+}
+
+Status OwnerLocks::Upgrade(NodeId node, Holder& holder, const Opener& open) {
   // The descriptor was made for read locks. They are taken on a new one, which
   // may hold write locks, before the old one goes: nobody gets in between.
   ASSIGN_OR_RETURN(UniqueFd fd, open(O_RDWR));
   for (const LockRange& range : holder.held) RETURN_IF_ERROR(Lock(fd, range));
+  if (vault_ != nullptr) {
+    (void)Lock(holder.fd, {.start = 0, .end = kToEnd, .type = F_UNLCK}).ok();
+  }
   holder.fd = std::move(fd);
   holder.access = O_RDWR;
+  Record(node, holder);
   return Ok();
 }
 
@@ -95,6 +179,9 @@ Status OwnerLocks::Set(NodeId node, LockOwner owner, Fh fh,
   Holders& holders = at->second;
   auto drop_empty = [&] {
     mutex_.AssertHeld();
+    for (Holder& holder : holders) {
+      if (holder.held.empty()) LetGo(holder);
+    }
     std::erase_if(holders, [](const Holder& h) { return h.held.empty(); });
     if (holders.empty()) nodes_.erase(Raw(node));
   };
@@ -114,15 +201,23 @@ Status OwnerLocks::Set(NodeId node, LockOwner owner, Fh fh,
                              .fh = fh,
                              .access = mode,
                              .fd = std::move(*fd),
-                             .held = {}});
+                             .held = {},
+                             .record = Vault::kNoRef,
+                             .pid = range.pid});
     it = std::prev(holders.end());
+    // With the keeper before anything is locked: a lock that only a killed
+    // server held would be lost.
+    Record(node, *it);
   } else if (range.type == F_WRLCK && it->access == O_RDONLY) {
-    RETURN_IF_ERROR(Upgrade(*it, open));
+    RETURN_IF_ERROR(Upgrade(node, *it, open));
   }
   Status status = Lock(it->fd, range);
   if (status.ok()) {
+    bool changed = it->fh != fh || it->pid != range.pid;
     it->fh = fh;
+    it->pid = range.pid;
     Note(it->held, range);
+    if (changed && !it->held.empty()) Record(node, *it);
   }
   drop_empty();
   return status;
@@ -161,24 +256,25 @@ Result<LockRange> OwnerLocks::Test(NodeId node, LockOwner owner,
   return out;
 }
 
-bool OwnerLocks::DropOwner(NodeId node, LockOwner owner) {
+template <typename Predicate>
+size_t OwnerLocks::Drop(NodeId node, Predicate predicate) {
   absl::MutexLock lock(&mutex_);
   auto at = nodes_.find(Raw(node));
-  if (at == nodes_.end()) return false;
-  size_t n = std::erase_if(at->second,
-                           [&](const Holder& h) { return h.owner == owner; });
+  if (at == nodes_.end()) return 0;
+  for (Holder& holder : at->second) {
+    if (predicate(holder)) LetGo(holder);
+  }
+  size_t n = std::erase_if(at->second, predicate);
   if (at->second.empty()) nodes_.erase(at);
-  return n > 0;
+  return n;
+}
+
+bool OwnerLocks::DropOwner(NodeId node, LockOwner owner) {
+  return Drop(node, [&](const Holder& h) { return h.owner == owner; }) > 0;
 }
 
 bool OwnerLocks::DropFh(NodeId node, Fh fh) {
-  absl::MutexLock lock(&mutex_);
-  auto at = nodes_.find(Raw(node));
-  if (at == nodes_.end()) return false;
-  size_t n =
-      std::erase_if(at->second, [&](const Holder& h) { return h.fh == fh; });
-  if (at->second.empty()) nodes_.erase(at);
-  return n > 0;
+  return Drop(node, [&](const Holder& h) { return h.fh == fh; }) > 0;
 }
 
 }  // namespace handlefs

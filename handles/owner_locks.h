@@ -7,6 +7,10 @@
 // holds is also kept as a list of ranges, for one purpose: F_GETLK must name
 // the pid of the holder, and the host reports none for such locks. Thread-safe.
 // Nothing here waits.
+//
+// With a vault the keeper has each descriptor too, so that the locks outlive
+// the server; letting go is therefore always said to the host, and not left to
+// close.
 #ifndef HANDLEFS_HANDLES_OWNER_LOCKS_H_
 #define HANDLEFS_HANDLES_OWNER_LOCKS_H_
 
@@ -18,6 +22,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "io/base/fd.h"
+#include "io/base/vault.h"
 #include "proto/base/errno.h"
 #include "proto/base/ids.h"
 
@@ -35,6 +40,11 @@ class OwnerLocks {
  public:
   // Opens the node's file anew: O_RDONLY or O_RDWR.
   using Opener = std::function<Result<UniqueFd>(int access)>;
+
+  // `vault`: null if locks end with the server; else it outlives this.
+  explicit OwnerLocks(Vault* vault = nullptr) : vault_(vault) {}
+  // What owners of earlier servers hold, before the first request.
+  void Restore();
 
   // EAGAIN: somebody else holds a conflicting lock. `fh` is what the lock was
   // asked for through.
@@ -57,11 +67,19 @@ class OwnerLocks {
     int access = 0;
     UniqueFd fd;
     std::vector<LockRange> held;  // sorted, disjoint
+    Vault::Ref record = Vault::kNoRef;
+    uint32_t pid = 0;  // that locked last
   };
   using Holders = std::vector<Holder>;
   static void Note(std::vector<LockRange>& held, const LockRange& range);
-  static Status Upgrade(Holder& holder, const Opener& open);
+  Status Upgrade(NodeId node, Holder& holder, const Opener& open);
+  // After what was asked for last has changed.
+  void Record(NodeId node, Holder& holder);
+  void LetGo(Holder& holder);
+  template <typename Predicate>
+  size_t Drop(NodeId node, Predicate predicate);
 
+  Vault* const vault_;
   absl::Mutex mutex_;
   absl::flat_hash_map<uint64_t, Holders> nodes_ ABSL_GUARDED_BY(mutex_);
 };

@@ -32,23 +32,32 @@ constexpr unsigned kFuseMinor = 229;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DevTransport>> DevTransport::Create(
-    UniqueFd device, const Config& config) {
+absl::StatusOr<DeviceKind> KindOf(BorrowedFd device) {
   struct stat st;
   if (fstat(device.get(), &st) != 0) {
     return absl::InvalidArgumentError("the descriptor is not open");
   }
-  DeviceKind kind;
   if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(kFuseMajor, kFuseMinor)) {
-    kind = DeviceKind::kFuse;
-  } else if (S_ISSOCK(st.st_mode)) {
-    int type = 0;
-    socklen_t len = sizeof(type);
-    getsockopt(device.get(), SOL_SOCKET, SO_TYPE, &type, &len);
-    if (type != SOCK_SEQPACKET) {
-      return absl::InvalidArgumentError("the socket is not a SOCK_SEQPACKET");
-    }
-    kind = DeviceKind::kSocket;
+    return DeviceKind::kFuse;
+  }
+  if (!S_ISSOCK(st.st_mode)) {
+    return absl::InvalidArgumentError(
+        "the descriptor is neither /dev/fuse nor a SOCK_SEQPACKET socket");
+  }
+  int type = 0;
+  socklen_t len = sizeof(type);
+  getsockopt(device.get(), SOL_SOCKET, SO_TYPE, &type, &len);
+  if (type != SOCK_SEQPACKET) {
+    return absl::InvalidArgumentError("the socket is not a SOCK_SEQPACKET");
+  }
+  return DeviceKind::kSocket;
+}
+
+absl::StatusOr<std::unique_ptr<DevTransport>> DevTransport::Create(
+    UniqueFd device, const Config& config) {
+  auto kind = KindOf(device);
+  if (!kind.ok()) return kind.status();
+  if (*kind == DeviceKind::kSocket) {
     // The largest reply must fit the send buffer (whose size is doubled by the
     // kernel); without privilege wmem_max bounds it, and larger replies fail.
     int want = static_cast<int>(config.max_write + 8192);
@@ -57,12 +66,9 @@ absl::StatusOr<std::unique_ptr<DevTransport>> DevTransport::Create(
       (void)setsockopt(device.get(), SOL_SOCKET, SO_SNDBUF, &want,
                        sizeof(want));
     }
-  } else {
-    return absl::InvalidArgumentError(
-        "the descriptor is neither /dev/fuse nor a SOCK_SEQPACKET socket");
   }
   return std::unique_ptr<DevTransport>(
-      new DevTransport(std::move(device), kind, config));
+      new DevTransport(std::move(device), *kind, config));
 }
 
 DevTransport::DevTransport(UniqueFd device, DeviceKind kind,
@@ -137,6 +143,9 @@ void DevTransport::Grow(PacketHandler& handler) {
   // Sharing the one descriptor is what is left where a clone cannot be had: the
   // answers go back by the same descriptor either way.
   if (kind_ == DeviceKind::kFuse) extra.clone = Clone();
+  if (extra.clone && config_.vault != nullptr) {
+    (void)config_.vault->Put(Vault::Kind::kClone, {}, extra.clone);
+  }
   BorrowedFd device = extra.clone ? BorrowedFd(extra.clone.get()) : device_;
   extra.reader = std::make_unique<Reader>(MakeSetup(device, handler));
   extra.thread = std::thread([reader = extra.reader.get(), &handler] {

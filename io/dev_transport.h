@@ -19,17 +19,24 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "io/base/fd.h"
+#include "io/base/vault.h"
 #include "io/reader.h"
 #include "io/slot.h"
 #include "io/transport.h"
 
 namespace handlefs::io {
 
+// INVALID_ARGUMENT: neither /dev/fuse nor a SOCK_SEQPACKET socket.
+absl::StatusOr<DeviceKind> KindOf(BorrowedFd device);
+
 class DevTransport final : public Connection {
  public:
   struct Config {
     size_t max_write = 1 << 20;  // bytes of data in one request or reply
     unsigned max_readers = 8;
+    // Null if nobody goes on after this server; else each clone of the device
+    // outlives it there: closing one ends the requests that were read from it.
+    Vault* vault = nullptr;
   };
   struct End {
     StopReason reason;

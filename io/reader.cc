@@ -243,6 +243,11 @@ StopReason Reader::ServePlain() {
   return reason_;
 }
 
+bool Reader::IsOver() const {
+  pollfd device{.fd = setup_.device.get(), .events = POLLIN, .revents = 0};
+  return poll(&device, 1, 0) > 0 && (device.revents & POLLERR) != 0;
+}
+
 Reader::Turn Reader::OnRead(int result) {
   if (result > 0) {
     Work(static_cast<size_t>(result));
@@ -263,6 +268,12 @@ Reader::Turn Reader::OnRead(int result) {
       reason_ = StopReason::kUnmounted;
       return Turn::kEnd;
     case ECONNABORTED:
+      // Also said to who was just reading a request when a plain unmount took
+      // the connection down. What is read after its end tells them apart.
+      if (setup_.kind == DeviceKind::kFuse && !saw_end_) {
+        saw_end_ = IsOver();
+        return Turn::kContinue;
+      }
       reason_ = StopReason::kAborted;
       return Turn::kEnd;
     default:

@@ -76,6 +76,8 @@ class Reader {
   void CancelRead(Ring& ring);
   void Reap(Ring& ring);
   void FlushReply();
+  // Whether the kernel has ended the connection.
+  bool IsOver() const;
   Turn OnRead(int result);
   void Work(size_t size);
   void DrainWake();
@@ -88,6 +90,7 @@ class Reader {
   Slot* slot_ = nullptr;                    // the next request goes here
   Slot* reply_ = nullptr;  // holds a reply that was not submitted yet
   std::optional<int> read_result_;
+  bool saw_end_ = false;  // IsOver() before the last read
   StopReason reason_ = StopReason::kStopped;
   int read_error_ = 0;
   std::atomic<uint64_t> pulse_{0};

@@ -51,6 +51,10 @@ TEST_CASE("choices", "[options]") {
   CHECK(Parsed({"--offload=always"}).offload == Offload::kAlways);
   CHECK(Parsed({"--offload=never"}).offload == Offload::kNever);
   CHECK(Parsed({"--offload=auto"}).offload == Offload::kAuto);
+  CHECK(Parsed({}).restart == Restart::kBest);
+  CHECK(Parsed({"--restart=off"}).restart == Restart::kOff);
+  CHECK(Parsed({"--restart=best"}).restart == Restart::kBest);
+  CHECK(Parsed({"--restart=lossless"}).restart == Restart::kLossless);
   CHECK(Parsed({"--log-level=error"}).log_level == LogLevel::kError);
   CHECK(Parsed({"--log-level=warning"}).log_level == LogLevel::kWarning);
   CHECK(Parsed({"--log-level=info"}).log_level == LogLevel::kInfo);
@@ -63,6 +67,16 @@ TEST_CASE("allow_other may stand alone", "[options]") {
   CHECK(Parsed({"--allow-other=on"}).allow_other == Switch::kOn);
   CHECK(Parsed({"-oallow_other=off"}).allow_other == Switch::kOff);
   CHECK(Mentions(RefusalOf("-oallow_other=yes"), "allow_other"));
+}
+
+TEST_CASE("other flags may stand alone, too", "[options]") {
+  CHECK(Parsed({}).replace_stale == Switch::kOff);
+  CHECK(Parsed({"-oreplace_stale"}).replace_stale == Switch::kOn);
+  CHECK(Parsed({"-oreplace_stale=off"}).replace_stale == Switch::kOff);
+  CHECK(Parsed({}).require_mounted_source == Switch::kOff);
+  CHECK(Parsed({"--require-mounted-source"}).require_mounted_source ==
+        Switch::kOn);
+  CHECK(Mentions(RefusalOf("-oreplace_stale=yes"), "replace_stale"));
 }
 
 TEST_CASE("texts", "[options]") {
@@ -122,12 +136,12 @@ TEST_CASE("seconds may have a fraction", "[options]") {
 
 TEST_CASE("a single word can be applied", "[options]") {
   Options options;
-  CHECK(ApplyOption(options, "cache=always").ok());
+  CHECK(ApplyOption(options, "cache=always", "here").ok());
   CHECK(options.cache == Cache::kAlways);
-  CHECK(ApplyOption(options, "noexec").ok());
-  CHECK_FALSE(ApplyOption(options, "").ok());
-  CHECK_FALSE(ApplyOption(options, "=").ok());
-  CHECK_FALSE(ApplyOption(options, "nothing").ok());
+  CHECK(ApplyOption(options, "noexec", "here").ok());
+  CHECK_FALSE(ApplyOption(options, "", "here").ok());
+  CHECK_FALSE(ApplyOption(options, "=", "here").ok());
+  CHECK_FALSE(ApplyOption(options, "nothing", "here").ok());
 }
 
 }  // namespace

@@ -7,13 +7,15 @@
 #include <vector>
 
 #include "daemon/options.h"
+#include "daemon/options_help.h"
+#include "daemon/options_table.h"
 
 namespace handlefs::test {
 
 inline absl::StatusOr<Options> Parse(const std::vector<std::string>& args) {
   std::vector<const char*> pointers;
   for (const std::string& arg : args) pointers.push_back(arg.c_str());
-  return ParseOptions(pointers);
+  return ParseOptions(pointers, {.config_dir = ""});
 }
 
 // With a source and a mount point behind the options.
@@ -43,14 +45,8 @@ inline bool Mentions(const std::string& text, const std::string& what) {
   return text.find(what) != std::string::npos;
 }
 
-// A row of --help.
-struct HelpRow {
-  std::string name;
-  std::string metavar;
-};
-std::vector<HelpRow> HelpRows();
 // The words of "a|b|c"; nothing that stands for a value, as PATH.
-std::vector<std::string> Words(const std::string& metavar);
+std::vector<std::string> Words(std::string_view metavar);
 
 }  // namespace handlefs::test
 

@@ -192,14 +192,13 @@ TEST_CASE("Mounts: crossed", "[mounted][nodes][mounts]") {
     auto in = Look(*nodes, tmp.id, "in");
     auto dir = nodes->ResolveDir(tmp.id);
     auto victim = nodes->LookAtVictim(**dir, "in");
-    REQUIRE(victim);
-    CHECK(victim->id == in.id);
+    CHECK(victim.id == in.id);
     REQUIRE(unlinkat((*dir)->get(), "in", 0) == 0);
-    nodes->LostName(*victim);
+    nodes->LostName(victim);
     nodes->Trim();
     CHECK(ErrorOf(nodes->Open(in.id, O_RDWR)) == 0);
     nodes->Forget(in.id, 100);
-    victim.reset();
+    victim.fd.reset();
     nodes->Trim();
     CHECK(ErrorOf(nodes->Resolve(in.id)) == ESTALE);
     dir = Errno(EIO);

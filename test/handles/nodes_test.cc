@@ -48,7 +48,7 @@ struct Served {
     auto dir = nodes->ResolveDir(kRootNode);
     auto victim = nodes->LookAtVictim(**dir, name.c_str());
     REQUIRE(unlinkat((*dir)->get(), name.c_str(), flags) == 0);
-    if (victim) nodes->LostName(*victim);
+    nodes->LostName(victim);
   }
   MountedFs fs;
   std::string source = fs.path() + "/source";

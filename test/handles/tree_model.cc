@@ -227,10 +227,9 @@ void TreeModel::Remove() {
   }
   SharedFd dir = DirFd(names_.at(ParentOf(name)));
   auto victim = nodes_->LookAtVictim(*dir, LeafOf(name).c_str());
-  REQUIRE(victim);
-  REQUIRE(victim->id == file->ever);
+  REQUIRE(victim.id == file->ever);
   REQUIRE(unlinkat(dir->get(), LeafOf(name).c_str(), flag) == 0);
-  nodes_->LostName(*victim);
+  nodes_->LostName(victim);
   LostName(file, name, true);
 }
 
@@ -248,12 +247,13 @@ void TreeModel::Rename() {
     if (over && over->lookups == 0) LookUp(to);
   }
   SharedFd from_dir, to_dir;
-  std::optional<Nodes::Victim> victim;
+  Nodes::Victim victim;
   if (through_mount) {
     from_dir = DirFd(names_.at(ParentOf(from)));
     to_dir = DirFd(names_.at(ParentOf(to)));
     victim = nodes_->LookAtVictim(*to_dir, LeafOf(to).c_str());
-    REQUIRE(victim.has_value() == (over != nullptr));
+    REQUIRE((victim.id != kNoNode) == (over != nullptr));
+    REQUIRE((victim.fingerprint != 0) == (over != nullptr));
   }
   if (rename(Host(from).c_str(), Host(to).c_str()) != 0) {
     std::set<int> fair = {ENOTEMPTY, EEXIST, EISDIR, ENOTDIR, EXDEV};
@@ -261,7 +261,7 @@ void TreeModel::Rename() {
     return;
   }
   if (through_mount) {
-    if (victim) nodes_->LostName(*victim);
+    nodes_->LostName(victim);
     nodes_->Moved(names_.at(ParentOf(to))->ever, *to_dir, LeafOf(to).c_str());
   }
   if (over) {

@@ -1,7 +1,9 @@
 """System calls that Python 3.11 does not wrap."""
 
+import contextlib
 import ctypes
 import fcntl
+import mmap
 import os
 import platform
 import struct
@@ -69,6 +71,27 @@ def link_open_file(fd, new):
 
 def fallocate(fd, mode, offset, length):
     _check(libc.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)))
+
+
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.munmap.argtypes = libc.mlock.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+
+@contextlib.contextmanager
+def kept_in_memory(path):
+    """The file's pages stay in the page cache: the kernel may take back clean ones that are not mapped and locked at any time."""
+    fd = os.open(path, os.O_RDONLY)
+    size = os.fstat(fd).st_size
+    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+    os.close(fd)
+    if address == ctypes.c_void_p(-1).value:
+        _check(-1, path)
+    try:
+        _check(libc.mlock(address, size), path)
+        yield
+    finally:
+        libc.munmap(address, size)
 
 
 @dataclass

@@ -7,6 +7,7 @@ import subprocess
 from harness import shell
 from procs import attempt, until
 from registry import test
+from syscalls import kept_in_memory
 from trees import read, write
 
 TRACE = "it counts requests in handlefs' trace"
@@ -88,13 +89,19 @@ def cached_listing_is_free(t):
     for name in names:
         write(os.path.join(served.path, name))
     t.eq(sorted(os.listdir(served.path)), names, "first listing")
-    counter.since()
-    t.eq(sorted(os.listdir(served.path)), names, "second listing")
-    log = counter.since()
-    if t.config.get("identity") == "fd" and t.fs == "overlay":
-        return
-    t.eq({op: count_requests(log, op) for op in ("OPENDIR", "READDIR", "READDIRPLUS", "RELEASEDIR")},
-         {"OPENDIR": 0, "READDIR": 0, "READDIRPLUS": 0, "RELEASEDIR": 0}, "requests of the second listing")
+    # A position in a directory of overlayfs means nothing to another descriptor: these are opened each time.
+    free = ["READDIR", "READDIRPLUS"]
+    if t.fs != "overlay":
+        free += ["OPENDIR", "RELEASEDIR"]
+    # The kernel may take the pages of a listing back at any time: one round of a few must find them all.
+    for _ in range(5):
+        counter.since()
+        t.eq(sorted(os.listdir(served.path)), names, "second listing")
+        log = counter.since()
+        asked = {op: count_requests(log, op) for op in free}
+        if not any(asked.values()):
+            break
+    t.eq(asked, dict.fromkeys(free, 0), "requests of a second listing")
 
 
 @test(only=TRACE)
@@ -137,9 +144,12 @@ def reads_are_big(t):
     read(os.path.join(served.path, "big"))
     first = count_requests(counter.since(), "READ")
     t.check(first <= 130, f"{first} READ for 8 MiB")
-    t.eq(read(os.path.join(served.path, "big")), read(p), "content")
-    second = count_requests(counter.since(), "READ")
-    t.check(second <= 2, f"{second} READ for 8 MiB the second time")
+    # Page cache is the kernel's to take back, also without pressure (DAMON's pageout): what counts is that nobody drops it for an open.
+    with kept_in_memory(os.path.join(served.path, "big")):
+        counter.since()
+        t.eq(read(os.path.join(served.path, "big")), read(p), "content")
+        second = count_requests(counter.since(), "READ")
+    t.eq(second, 0, "READ for 8 MiB the second time")
 
 
 @test(only=TRACE)

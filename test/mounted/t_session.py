@@ -287,6 +287,20 @@ def busy_umount_harms_nothing(t):
 
 
 @test(scope="fs", only=OWN)
+def aborted_connection_is_told(t):
+    """A connection that is ended by force ends the daemon with status 7, says so in one line, and leaves nothing mounted."""
+    source, target = places(t)
+    served = t.serve(source, target)
+    fd = os.open(os.path.join(target, "f"), os.O_RDONLY)
+    harness.abort_connection(target)
+    t.eq(served.process.wait(60), 7, "exit status")
+    t._own.remove(served)
+    t.check("aborted" in served.log_text().splitlines()[-1], served.log_text())
+    t.check(not mounted_at(target), "still mounted")
+    attempt(os.close, fd)
+
+
+@test(scope="fs", only=OWN)
 def killed_daemon_leaves_no_hang(t):
     """After kill -9 of everything nobody hangs: users get an error, umount works, a new start works."""
     source, target = places(t)

@@ -1,0 +1,127 @@
+#include "daemon/restart/journal.h"
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace handlefs {
+namespace {
+
+// How long after the last one no resent request is expected any more.
+constexpr absl::Duration kPatience = absl::Seconds(10);
+
+// The last entries that this thread wrote. A reader has sent an answer before
+// it takes the next request; a lane of io_uring may take some before.
+constexpr size_t kBehind = 32;
+struct Trail {
+  const Journal* of = nullptr;
+  std::array<JournalEntry*, kBehind> entries{};
+  size_t at = 0;
+};
+thread_local Trail trail;
+
+// The clock that file systems stamp births with: never ahead of them.
+int64_t CoarseNow() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+uint64_t Plain(Unique unique) { return Raw(unique) & ~kUniqueResend; }
+
+}  // namespace
+
+using Phase = JournalEntry::Phase;
+
+Journal::Journal(std::span<JournalEntry> entries, uint64_t generation)
+    : entries_(entries), generation_(generation) {
+  absl::MutexLock lock(&mutex_);
+  for (JournalEntry& entry : entries) {
+    Phase phase = entry.phase.load();
+    if (phase == Phase::kIntent || phase == Phase::kDone) {
+      earlier_[entry.unique.load()] = &entry;
+    }
+  }
+  for (JournalEntry& entry : entries) {
+    // Whoever was filling it is dead.
+    if (entry.phase.load() == Phase::kClaimed) entry.phase = Phase::kFree;
+  }
+  any_earlier_ = !earlier_.empty();
+  asked_ = absl::Now();
+}
+
+std::optional<Journal::Earlier> Journal::Find(Unique unique) {
+  if (!any_earlier_.load(std::memory_order_relaxed)) return std::nullopt;
+  absl::MutexLock lock(&mutex_);
+  asked_ = absl::Now();
+  auto it = earlier_.find(Plain(unique));
+  if (it == earlier_.end()) return std::nullopt;
+  JournalEntry& entry = *it->second;
+  Earlier out;
+  out.done = entry.phase.load(std::memory_order_acquire) == Phase::kDone;
+  out.began_ns = entry.began_ns;
+  out.before = entry.before;
+  out.error = entry.error;
+  out.payload = entry.payload;
+  out.payload_size =
+      std::min<uint32_t>(entry.payload_size, JournalEntry::kPayload);
+  out.entry = &entry;
+  return out;
+}
+
+JournalEntry* Journal::Begin(Unique unique, const Before& before) {
+  if (trail.of != this) trail = {.of = this, .entries = {}, .at = 0};
+  JournalEntry*& oldest = trail.entries[trail.at++ % kBehind];
+  if (oldest != nullptr) {
+    oldest->phase.store(Phase::kAnswered, std::memory_order_release);
+    oldest = nullptr;
+  }
+  for (size_t tries = 0; tries < entries_.size(); ++tries) {
+    JournalEntry& entry =
+        entries_[next_.fetch_add(1, std::memory_order_relaxed) %
+                 entries_.size()];
+    Phase phase = entry.phase.load(std::memory_order_relaxed);
+    if ((phase != Phase::kFree && phase != Phase::kAnswered) ||
+        !entry.phase.compare_exchange_strong(phase, Phase::kClaimed)) {
+      continue;
+    }
+    entry.began_ns = CoarseNow();
+    entry.before = before;
+    entry.generation = generation_;
+    entry.error = 0;
+    entry.payload_size = 0;
+    entry.unique.store(Plain(unique), std::memory_order_relaxed);
+    entry.phase.store(Phase::kIntent, std::memory_order_release);
+    oldest = &entry;
+    return &entry;
+  }
+  return nullptr;
+}
+
+void Journal::Done(JournalEntry& entry, std::span<const std::byte> payload,
+                   int32_t error) {
+  // A longer one stays an intent, which is settled.
+  if (payload.size() > JournalEntry::kPayload) return;
+  if (!payload.empty()) {
+    std::memcpy(entry.payload.data(), payload.data(), payload.size());
+  }
+  entry.payload_size = static_cast<uint32_t>(payload.size());
+  entry.error = error;
+  entry.phase.store(Phase::kDone, std::memory_order_release);
+}
+
+void Journal::Tick(absl::Time now) {
+  if (!any_earlier_.load(std::memory_order_relaxed)) return;
+  absl::MutexLock lock(&mutex_);
+  if (now - asked_ < kPatience) return;
+  for (auto& [unique, entry] : earlier_) {
+    entry->phase.store(Phase::kFree, std::memory_order_release);
+  }
+  earlier_.clear();
+  any_earlier_ = false;
+}
+
+}  // namespace handlefs

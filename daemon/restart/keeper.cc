@@ -1,0 +1,402 @@
+#include "daemon/restart/keeper.h"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "daemon/log.h"
+#include "daemon/restart/child.h"
+#include "daemon/restart/messages.h"
+#include "daemon/restart/state.h"
+#include "daemon/serve.h"
+#include "proto/flags.h"
+
+namespace handlefs {
+namespace {
+
+// Servers in a row that died before they served, or crashed right after.
+constexpr int kMostFailures = 10;
+constexpr absl::Duration kFirstPause = absl::Milliseconds(1);
+constexpr absl::Duration kLongestPause = absl::Seconds(2);
+// A crash within this time of the take-over is one more of a row.
+constexpr absl::Duration kAtOnce = absl::Seconds(1);
+// After it was told to stop, or killed, a server has this long.
+constexpr absl::Duration kStopTime = absl::Seconds(kDrainSeconds + 5);
+// How often a server that does not end is looked at.
+constexpr absl::Duration kLook = absl::Seconds(2);
+
+int64_t Nanoseconds(absl::Time time) { return absl::ToUnixNanos(time); }
+
+class Keeper {
+ public:
+  Keeper(const Options& options, Prepared& prepared, ServiceReports& reports,
+         std::unique_ptr<State> state, std::function<void()> ready)
+      : options_(options),
+        prepared_(prepared),
+        reports_(reports),
+        state_(std::move(state)),
+        ready_(std::move(ready)) {}
+
+  ExitCode Run();
+
+ private:
+  // In the server's process: what it exits with.
+  std::optional<ExitCode> StartServer();
+  ExitCode BeServer(UniqueFd socket);
+  void Wait();
+  void ReadMessages();
+  void Obey(Received received);
+  void OnSignal();
+  void OnUnmounted();
+  void LookAtServer();
+  void OnDeath(const std::string& how, bool crashed);
+  void GiveUp(ExitCode code, const std::string& why);
+  void Unmount(Unmount how);
+  void Stop();
+
+  const Options& options_;
+  Prepared& prepared_;
+  ServiceReports& reports_;
+  const std::unique_ptr<State> state_;
+  const std::function<void()> ready_;
+
+  UniqueFd signals_;
+  sigset_t old_mask_{};
+  KeptFds fds_;
+
+  Child server_;
+  UniqueFd socket_;
+  bool serving_ = false;      // the present server
+  bool was_serving_ = false;  // any
+  bool handed_over_ = false;
+  std::optional<ExitCode> ended_;  // what the present server said
+  absl::Time died_ = absl::InfinitePast();
+  absl::Time serving_since_ = absl::InfinitePast();
+  int failures_ = 0;
+  absl::Time start_at_ = absl::InfinitePast();
+  absl::Time look_at_ = absl::InfinitePast();
+  int stuck_looks_ = 0;
+  std::vector<Child> stuck_;  // killed, and not reaped yet
+
+  Child unmounter_;
+  int orders_to_end_ = 0;
+  enum class Ending { kNo, kUnmounting, kDraining, kStopping };
+  Ending ending_ = Ending::kNo;
+  absl::Time deadline_ = absl::InfiniteFuture();
+  std::optional<ExitCode> result_;
+};
+
+ExitCode Keeper::Run() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, &old_mask_);
+  signal(SIGPIPE, SIG_IGN);
+  signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  state_->counters().began_ns = Nanoseconds(absl::Now());
+  while (!result_) {
+    if (!server_.exists() && absl::Now() >= start_at_) {
+      if (auto code = StartServer()) return *code;
+    }
+    Wait();
+  }
+  return *result_;
+}
+
+std::optional<ExitCode> Keeper::StartServer() {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+    start_at_ = absl::Now() + kLongestPause;
+    return std::nullopt;
+  }
+  UniqueFd ours(pair[0]), theirs(pair[1]);
+  // A keeper that hangs must not hang the server.
+  timeval patience{.tv_sec = 1, .tv_usec = 0};
+  setsockopt(theirs.get(), SOL_SOCKET, SO_SNDTIMEO, &patience,
+             sizeof(patience));
+  state_->counters().generation.fetch_add(1);
+  serving_ = handed_over_ = false;
+  stuck_looks_ = 0;
+  ended_.reset();
+  server_ = Child::Fork();
+  if (server_.is_child()) {
+    ours.reset();
+    return BeServer(std::move(theirs));
+  }
+  if (!server_.exists()) {
+    Log(LogLevel::kError, absl::StrCat("cannot make the server's process: ",
+                                       std::strerror(errno)));
+    start_at_ = absl::Now() + kLongestPause;
+    return std::nullopt;
+  }
+  socket_ = std::move(ours);
+  return std::nullopt;
+}
+
+ExitCode Keeper::BeServer(UniqueFd socket) {
+  // A terminal's Ctrl-C is for the keeper, who says what to do.
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
+  signals_.reset();
+  socket_.reset();
+  stuck_.clear();
+  return ServeKept(options_, prepared_, *state_, fds_, socket, reports_,
+                   ready_);
+}
+
+void Keeper::Wait() {
+  absl::Time now = absl::Now();
+  absl::Time until = std::min(deadline_, now + kLook);
+  if (!server_.exists()) until = std::min(until, start_at_);
+  std::vector<pollfd> fds = {
+      {signals_.get(), POLLIN, 0},
+      {server_.exists() ? server_.fd().get() : -1, POLLIN, 0},
+      {socket_.get(), POLLIN, 0},
+      {unmounter_.exists() ? unmounter_.fd().get() : -1, POLLIN, 0},
+  };
+  int timeout = static_cast<int>(std::clamp<int64_t>(
+      absl::ToInt64Milliseconds(until - now) + 1, 0, 10000));
+  if (poll(fds.data(), fds.size(), timeout) < 0) return;
+  if (fds[0].revents != 0) OnSignal();
+  if (fds[2].revents != 0) ReadMessages();
+  if (fds[3].revents != 0) OnUnmounted();
+  if (server_.exists()) LookAtServer();
+  std::erase_if(stuck_, [](Child& child) { return child.Reap().has_value(); });
+  if (absl::Now() < deadline_) return;
+  deadline_ = absl::InfiniteFuture();
+  if (ending_ == Ending::kStopping) {
+    // It had its time.
+    server_.Kill(SIGKILL);
+    GiveUp(ExitCode::kOk, "");
+  } else {
+    Stop();
+  }
+}
+
+void Keeper::ReadMessages() {
+  while (socket_) {
+    auto received = ReceiveMessage(socket_);
+    if (!received.ok()) return;  // nothing is there
+    if (!*received) {
+      socket_.reset();  // it has died, or is about to
+      return;
+    }
+    Obey(std::move(**received));
+  }
+}
+
+void Keeper::Obey(Received received) {
+  const KeeperMessage& message = received.message;
+  auto ref = static_cast<uint32_t>(message.value);
+  switch (message.what) {
+    case KeeperMessage::What::kKeep:
+      fds_[ref] = std::move(received.fd);
+      break;
+    case KeeperMessage::What::kDrop:
+      fds_.erase(ref);
+      break;
+    case KeeperMessage::What::kServing: {
+      absl::Time now = absl::Now();
+      State::Counters& counters = state_->counters();
+      serving_ = true;
+      serving_since_ = now;
+      counters.serving_ns = Nanoseconds(now);
+      if (was_serving_) {
+        counters.pause_ns =
+            static_cast<uint64_t>(absl::ToInt64Nanoseconds(now - died_));
+      } else {
+        was_serving_ = true;
+        ready_();
+      }
+      break;
+    }
+    case KeeperMessage::What::kEnded:
+      ended_ = static_cast<ExitCode>(message.value);
+      break;
+    case KeeperMessage::What::kHandedOver:
+      handed_over_ = true;
+      break;
+    default:
+      break;
+  }
+}
+
+void Keeper::LookAtServer() {
+  pid_t pid = server_.pid();
+  if (auto status = server_.Reap()) {
+    ReadMessages();
+    socket_.reset();
+    if (ended_) {
+      result_ = *ended_;
+      return;
+    }
+    OnDeath(absl::StrCat("the server (process ", pid, ") ended by ",
+                         DescribeEnd(*status)),
+            WIFSIGNALED(*status) && WTERMSIG(*status) != SIGKILL);
+    return;
+  }
+  // Killed in the middle of a system call that does not end: its successor need
+  // not wait for it.
+  if (absl::Now() < look_at_) return;
+  look_at_ = absl::Now() + kLook;
+  stuck_looks_ = server_.IsStuckDead() ? stuck_looks_ + 1 : 0;
+  if (stuck_looks_ < 2) return;
+  ReadMessages();
+  socket_.reset();
+  stuck_.push_back(std::move(server_));
+  server_ = Child();
+  OnDeath(absl::StrCat("the server (process ", pid,
+                       ") was killed and hangs in the kernel"),
+          false);
+}
+
+void Keeper::OnDeath(const std::string& how, bool crashed) {
+  absl::Time now = absl::Now();
+  died_ = now;
+  if (handed_over_) {
+    start_at_ = now;
+    return;
+  }
+  state_->counters().crashes.fetch_add(1);
+  if (ending_ == Ending::kStopping) return GiveUp(ExitCode::kOk, "");
+  auto session = state_->session();
+  if (!session) {
+    return GiveUp(ExitCode::kServe,
+                  absl::StrCat(how, " before the mount answered"));
+  }
+  auto flags =
+      proto::InitFlags::FromWire(session->init.flags, session->init.flags2);
+  if (!flags.Has(proto::init::kHasResend)) {
+    return GiveUp(
+        ExitCode::kServe,
+        absl::StrCat(how,
+                     ", and this kernel (before Linux 6.9) does not send "
+                     "again what it left unanswered"));
+  }
+  bool failed = !serving_ || (crashed && now - serving_since_ < kAtOnce);
+  failures_ = failed ? failures_ + 1 : 0;
+  if (failures_ >= kMostFailures) {
+    return GiveUp(ExitCode::kServe,
+                  absl::StrCat(how, ", as did the ", kMostFailures - 1,
+                               " before it, at once"));
+  }
+  absl::Duration pause = absl::ZeroDuration();
+  if (failures_ > 0) {
+    pause = std::min(kFirstPause * (1 << std::min(2 * failures_, 20)),
+                     kLongestPause);
+  }
+  start_at_ = now + pause;
+  Log(LogLevel::kWarning,
+      absl::StrCat(how, "; the mount goes on with another"));
+}
+
+void Keeper::Stop() {
+  ending_ = Ending::kStopping;
+  deadline_ = absl::Now() + kStopTime;
+  if (!server_.exists()) return GiveUp(ExitCode::kOk, "");
+  (void)SendMessage(socket_, {.what = KeeperMessage::What::kStop}, {}).ok();
+}
+
+void Keeper::GiveUp(ExitCode code, const std::string& why) {
+  if (!why.empty()) {
+    Log(LogLevel::kError,
+        absl::StrCat(why, ": the mount ends, open files of it are lost"));
+  }
+  if (prepared_.is_ours) {
+    (void)UnmountFuse(prepared_.mounted, Unmount::kDetach).ok();
+  }
+  result_ = code;
+}
+
+// In a process of its own: unmounting can write pages back, for which the
+// server is needed, and if that dies meanwhile, its successor.
+void Keeper::Unmount(handlefs::Unmount how) {
+  unmounter_ = Child::Fork();
+  if (unmounter_.is_child()) {
+    Status status = UnmountFuse(prepared_.mounted, how);
+    _exit(status.ok() ? 0 : status.error().value());
+  }
+  if (!unmounter_.exists()) Stop();
+}
+
+void Keeper::OnUnmounted() {
+  auto status = unmounter_.Reap();
+  if (!status) return;
+  int error = WIFEXITED(*status) ? WEXITSTATUS(*status) : EIO;
+  if (error == 0) {
+    // The last user's end is the server's.
+    if (ending_ == Ending::kUnmounting) ending_ = Ending::kDraining;
+    return;
+  }
+  if (error == EBUSY && ending_ == Ending::kUnmounting) {
+    Log(LogLevel::kWarning, BusyText(prepared_.mounted));
+    ending_ = Ending::kDraining;
+    deadline_ = absl::Now() + absl::Seconds(kDrainSeconds);
+    Unmount(handlefs::Unmount::kDetach);
+    return;
+  }
+  Stop();
+}
+
+void Keeper::OnSignal() {
+  signalfd_siginfo info;
+  while (read(signals_.get(), &info, sizeof(info)) > 0) {
+    if (info.ssi_signo == SIGHUP) {
+      reports_.Reload([&] { return ReopenLog(options_); });
+      if (socket_) {
+        (void)SendMessage(socket_, {.what = KeeperMessage::What::kReload}, {})
+            .ok();
+      }
+      continue;
+    }
+    if (orders_to_end_ == 0) reports_.Stopping("unmounting");
+    start_at_ = absl::InfinitePast();  // unmounting may need a server
+    if (++orders_to_end_ > 1 || !prepared_.is_ours) {
+      if (ending_ == Ending::kStopping) server_.Kill(SIGKILL);
+      Stop();
+    } else {
+      ending_ = Ending::kUnmounting;
+      Unmount(handlefs::Unmount::kIfIdle);
+    }
+  }
+}
+
+}  // namespace
+
+ExitCode KeepServing(const Options& options, Prepared& prepared,
+                     ServiceReports& reports,
+                     const std::function<void()>& ready) {
+  auto state = State::Create();
+  if (!state.ok()) {
+    if (options.restart == Restart::kLossless) {
+      Log(LogLevel::kError,
+          absl::StrCat("restart=lossless: ",
+                       absl::string_view(state.status().message())));
+      return ExitCode::kServe;
+    }
+    Log(LogLevel::kWarning,
+        absl::StrCat(absl::string_view(state.status().message()),
+                     ": the mount does not survive the server"));
+    return ServeAlone(options, prepared, reports, ready);
+  }
+  (*state)->SetKey(prepared.key);
+  return Keeper(options, prepared, reports, *std::move(state), ready).Run();
+}
+
+}  // namespace handlefs

@@ -1,0 +1,89 @@
+#include "daemon/restart/kept.h"
+
+#include <fcntl.h>
+
+#include <utility>
+
+namespace handlefs {
+
+Kept::Kept(State& state, BorrowedFd keeper, const KeptFds& fds)
+    : state_(state), keeper_(keeper) {
+  absl::MutexLock lock(&mutex_);
+  scanned_ = state.Scan();
+  for (const State::Scanned& record : scanned_) {
+    auto ref = static_cast<uint32_t>(record.ref);
+    auto it = fds.find(ref);
+    if (it == fds.end()) continue;
+    if (with_fd_.size() <= ref) with_fd_.resize(ref + 1);
+    with_fd_[ref] = true;
+    inherited_[ref] = UniqueFd(fcntl(it->second.get(), F_DUPFD_CLOEXEC, 0));
+  }
+}
+
+void Kept::Tell(KeeperMessage::What what, Ref ref, BorrowedFd fd) {
+  KeeperMessage message{.what = what, .value = static_cast<uint32_t>(ref)};
+  if (!SendMessage(keeper_, message, fd).ok()) {
+    missed_.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+Vault::Ref Kept::Put(Kind kind, std::span<const std::byte> data,
+                     BorrowedFd fd) {
+  Ref ref = state_.Reserve(data.size());
+  if (ref == kNoRef) {
+    missed_.fetch_add(1, std::memory_order_relaxed);
+    return ref;
+  }
+  if (fd) Keep(ref, fd);
+  state_.Commit(ref, kind, data);
+  return ref;
+}
+
+void Kept::Keep(Ref ref, BorrowedFd fd) {
+  if (ref == kNoRef) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    auto index = static_cast<uint32_t>(ref);
+    if (with_fd_.size() <= index) with_fd_.resize(index + 1);
+    with_fd_[index] = true;
+  }
+  Tell(KeeperMessage::What::kKeep, ref, fd);
+}
+
+void Kept::Erase(Ref ref) {
+  if (ref == kNoRef) return;
+  auto index = static_cast<uint32_t>(ref);
+  bool had_fd;
+  {
+    absl::MutexLock lock(&mutex_);
+    had_fd = index < with_fd_.size() && with_fd_[index];
+    if (had_fd) with_fd_[index] = false;
+  }
+  // Before the record's place can be taken by another: the keeper is told of
+  // both in this order.
+  if (had_fd) Tell(KeeperMessage::What::kDrop, ref, {});
+  state_.Erase(ref);
+}
+
+std::vector<Vault::Item> Kept::Inherited(Kind kind) {
+  absl::MutexLock lock(&mutex_);
+  std::vector<Item> out;
+  for (State::Scanned& record : scanned_) {
+    if (record.kind != kind) continue;
+    Item item{.ref = record.ref,
+              .data = std::move(record.data),
+              .word = record.word,
+              .fd = {}};
+    auto it = inherited_.find(static_cast<uint32_t>(record.ref));
+    if (it != inherited_.end()) {
+      item.fd = std::move(it->second);
+      inherited_.erase(it);
+    }
+    out.push_back(std::move(item));
+  }
+  std::erase_if(scanned_,
+                [&](const State::Scanned& r) { return r.kind == kind; });
+  return out;
+}
+
+}  // namespace handlefs

@@ -1,0 +1,51 @@
+// The server's end of what outlives it: records go into the State, descriptors
+// to the keeper. See io/base/vault.h for the promises.
+#ifndef HANDLEFS_DAEMON_RESTART_KEPT_H_
+#define HANDLEFS_DAEMON_RESTART_KEPT_H_
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "daemon/restart/messages.h"
+#include "daemon/restart/state.h"
+#include "io/base/vault.h"
+
+namespace handlefs {
+
+// Descriptors that the keeper holds, by record.
+using KeptFds = std::map<uint32_t, UniqueFd>;
+
+class Kept final : public Vault {
+ public:
+  // `state` outlives it. `fds` is what the keeper holds; duplicates are taken.
+  Kept(State& state, BorrowedFd keeper, const KeptFds& fds);
+
+  Ref Put(Kind kind, std::span<const std::byte> data, BorrowedFd fd) override;
+  void Keep(Ref ref, BorrowedFd fd) override;
+  void Erase(Ref ref) override;
+  std::atomic<uint64_t>* Word(Ref ref) override { return state_.Word(ref); }
+  std::vector<Item> Inherited(Kind kind) override;
+
+  // Descriptors that did not get to the keeper.
+  uint64_t missed() const { return missed_.load(); }
+
+ private:
+  void Tell(KeeperMessage::What what, Ref ref, BorrowedFd fd);
+
+  State& state_;
+  const BorrowedFd keeper_;
+  std::atomic<uint64_t> missed_{0};
+  absl::Mutex mutex_;
+  std::vector<State::Scanned> scanned_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint32_t, UniqueFd> inherited_ ABSL_GUARDED_BY(mutex_);
+  // Records that have a descriptor with the keeper.
+  std::vector<bool> with_fd_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace handlefs
+
+#endif  // HANDLEFS_DAEMON_RESTART_KEPT_H_
