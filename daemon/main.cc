@@ -18,6 +18,9 @@
 #include "daemon/options.h"
 #include "daemon/options_help.h"
 #include "daemon/options_table.h"
+#include "daemon/restart/holdings.h"
+#include "daemon/restart/keeper.h"
+#include "daemon/restart/upgrade.h"
 #include "daemon/serve.h"
 
 namespace handlefs {
@@ -95,12 +98,32 @@ std::string Help(const std::string& topic) {
   return row == nullptr ? HelpAll() : HelpOf(*row);
 }
 
+int Complain(const absl::Status& status) {
+  Log(LogLevel::kError,
+      std::string(status.message().data(), status.message().size()));
+  return ToInt(ExitCode::kUsage);
+}
+
 int Main(std::span<const char* const> args) {
+  auto holdings = TakeHoldings();
+  if (!holdings.ok()) return Complain(holdings.status());
   auto options = ParseOptions(args, {.environment = environ});
-  if (!options.ok()) {
-    Log(LogLevel::kError, std::string(options.status().message().data(),
-                                      options.status().message().size()));
-    return ToInt(ExitCode::kUsage);
+  if (!options.ok()) return Complain(options.status());
+  options->command_line.assign(args.begin(), args.end());
+  if (auto asked = TakeStateToCheck()) {
+    // A keeper asks whether this program could go on in its place.
+    absl::Status good = CheckState(std::move(*asked));
+    if (!good.ok()) return Complain(good);
+    std::puts(kCanGoOn);
+    return ToInt(ExitCode::kOk);
+  }
+  if (holdings->has_value()) {
+    const bool in_terminal = options->foreground == Switch::kOn;
+    std::string log = options->log != "auto" ? options->log
+                      : in_terminal         ? "stderr"
+                                            : "syslog";
+    (void)SetLog(log, options->log_level).ok();
+    return ToInt(GoOnServing(*options, *std::move(*holdings)));
   }
   switch (options->mode) {
     case Mode::kHelp:
@@ -127,9 +150,7 @@ int Main(std::span<const char* const> args) {
   // it.
   std::string log = options->log == "auto" ? "stderr" : options->log;
   if (auto status = SetLog(log, options->log_level); !status.ok()) {
-    Log(LogLevel::kError,
-        std::string(status.message().data(), status.message().size()));
-    return ToInt(ExitCode::kUsage);
+    return Complain(status);
   }
   if (auto refused = RefuseUnmountedSource(*options)) {
     Log(LogLevel::kError, refused->message);

@@ -48,6 +48,8 @@ struct Options {
   std::string help_topic;         // "", "all", or an option
   Form check_form = Form::kText;  // of --check
   std::string config;             // FILE or NAME
+  // As given, for a program that takes this one's place.
+  std::vector<std::string> command_line;
   std::string source;
   std::string mount_point;
 

@@ -17,6 +17,7 @@
 #include "daemon/mount.h"
 #include "daemon/restart/keeper.h"
 #include "daemon/restart/messages.h"
+#include "daemon/restart/upgrade.h"
 #include "daemon/server.h"
 #include "daemon/service_reports.h"
 #include "daemon/uring_parameter.h"
@@ -184,8 +185,10 @@ class Orders {
       : keeper_(keeper), end_(eventfd(0, EFD_CLOEXEC)) {}
   ~Orders() { Join(); }
 
+  // `on_orphaned` is called when the other side is gone; true if another one
+  // listens there now.
   void Start(std::function<void(Received)> obey,
-             std::function<void()> on_orphaned) {
+             std::function<bool()> on_orphaned) {
     thread_ = std::thread([this, obey = std::move(obey),
                            orphaned = std::move(on_orphaned)] {
       while (true) {
@@ -195,8 +198,11 @@ class Orders {
         if (fds[0].revents == 0) continue;
         auto received = ReceiveMessage(keeper_);
         if (!received.ok()) continue;
-        if (!*received) return orphaned();
-        obey(std::move(**received));
+        if (*received) {
+          obey(std::move(**received));
+        } else if (!orphaned()) {
+          return;
+        }
       }
     });
   }
@@ -212,6 +218,34 @@ class Orders {
   UniqueFd end_;
   std::thread thread_;
 };
+
+// The keeper has died. Another is started, at the other end of the same
+// descriptor, and gets all that the first one had.
+absl::Status ReplaceKeeper(const Options& options, const Prepared& prepared,
+                           const State& state, Kept& kept, BorrowedFd keeper) {
+  auto pair = MakeKeeperSocket();
+  if (!pair.ok()) return pair.status();
+  const KeptFds none;
+  absl::Status started =
+      StartKeeper(options.command_line, {.state = state.memory(),
+                                         .source = prepared.nodes->source(),
+                                         .mounted = prepared.mounted,
+                                         .is_ours = prepared.is_ours,
+                                         .fds = none,
+                                         .control = {},
+                                         .server = getpid(),
+                                         .server_socket = pair->keeper,
+                                         .fallback = {},
+                                         .asker = {},
+                                         .paused_ns = 0,
+                                         .failure = ""});
+  if (!started.ok()) return started;
+  if (dup3(pair->server.get(), keeper.get(), O_CLOEXEC) < 0) {
+    return absl::ErrnoToStatus(errno, "dup3");
+  }
+  kept.GiveAgain();
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -330,10 +364,16 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
             break;
         }
       },
-      [] {
+      [&] {
+        absl::Status started =
+            ReplaceKeeper(options, prepared, state, kept, keeper);
         Log(LogLevel::kWarning,
-            "the keeper is gone: the mount goes on, but does not survive this "
-            "process");
+            started.ok() ? "the keeper is gone; another one was started"
+                         : absl::StrCat("the keeper is gone (",
+                                        absl::string_view(started.message()),
+                                        "): the mount goes on, but does not "
+                                        "survive this process"));
+        return started.ok();
       });
 
   if (auto session = state.session()) {

@@ -162,7 +162,7 @@ Status OwnerLocks::Upgrade(NodeId node, Holder& holder, const Opener& open) {
   if (vault_ != nullptr) {
     (void)Lock(holder.fd, {.start = 0, .end = kToEnd, .type = F_UNLCK}).ok();
   }
-  holder.fd = std::move(fd);
+  UniqueFd old = std::exchange(holder.fd, std::move(fd));
   holder.access = O_RDWR;
   Record(node, holder);
   return Ok();

@@ -1,5 +1,6 @@
 #include "daemon/restart/child.h"
 
+#include <poll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +22,13 @@ Child Child::Fork() {
     child.fd_ =
         UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, child.pid_, 0)));
   }
+  return child;
+}
+
+Child Child::Adopt(pid_t pid) {
+  Child child;
+  child.pid_ = pid;
+  child.fd_ = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   return child;
 }
 
@@ -52,6 +60,12 @@ std::optional<int> Child::Reap() {
     done = waitpid(pid_, &status, WNOHANG);
   } while (done < 0 && errno == EINTR);
   if (done == 0) return std::nullopt;
+  if (done < 0) {
+    // Not our child: it is as good as killed once it has ended.
+    pollfd end{fd_.get(), POLLIN, 0};
+    if (fd_ && poll(&end, 1, 0) == 0) return std::nullopt;
+    status = SIGKILL;
+  }
   pid_ = -1;
   fd_.reset();
   return status;

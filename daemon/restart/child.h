@@ -16,6 +16,8 @@ class Child {
   Child() = default;
   // EAGAIN and ENOMEM of fork: nothing in `pid`. In the child `is_child` holds.
   static Child Fork();
+  // A process that another one forked: how it ended is not known then.
+  static Child Adopt(pid_t pid);
 
   bool is_child() const { return pid_ == 0; }
   bool exists() const { return pid_ > 0; }

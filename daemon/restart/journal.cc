@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "daemon/restart/failpoint.h"
 
 namespace handlefs {
 namespace {
@@ -96,6 +97,7 @@ JournalEntry* Journal::Begin(Unique unique, const Before& before) {
     entry.unique.store(Plain(unique), std::memory_order_relaxed);
     entry.phase.store(Phase::kIntent, std::memory_order_release);
     oldest = &entry;
+    PassFailpoint("intent", generation_);
     return &entry;
   }
   return nullptr;
@@ -103,6 +105,7 @@ JournalEntry* Journal::Begin(Unique unique, const Before& before) {
 
 void Journal::Done(JournalEntry& entry, std::span<const std::byte> payload,
                    int32_t error) {
+  PassFailpoint("executed", generation_);
   // A longer one stays an intent, which is settled.
   if (payload.size() > JournalEntry::kPayload) return;
   if (!payload.empty()) {
@@ -111,6 +114,7 @@ void Journal::Done(JournalEntry& entry, std::span<const std::byte> payload,
   entry.payload_size = static_cast<uint32_t>(payload.size());
   entry.error = error;
   entry.phase.store(Phase::kDone, std::memory_order_release);
+  PassFailpoint("noted", generation_);
 }
 
 void Journal::Tick(absl::Time now) {

@@ -19,9 +19,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "daemon/log.h"
-#include "daemon/restart/child.h"
-#include "daemon/restart/messages.h"
-#include "daemon/restart/state.h"
+#include "daemon/restart/keeper_process.h"
 #include "daemon/serve.h"
 #include "proto/flags.h"
 
@@ -41,101 +39,60 @@ constexpr absl::Duration kLook = absl::Seconds(2);
 
 int64_t Nanoseconds(absl::Time time) { return absl::ToUnixNanos(time); }
 
-class Keeper {
- public:
-  Keeper(const Options& options, Prepared& prepared, ServiceReports& reports,
-         std::unique_ptr<State> state, std::function<void()> ready)
-      : options_(options),
-        prepared_(prepared),
-        reports_(reports),
-        state_(std::move(state)),
-        ready_(std::move(ready)) {}
-
-  ExitCode Run();
-
- private:
-  // In the server's process: what it exits with.
-  std::optional<ExitCode> StartServer();
-  ExitCode BeServer(UniqueFd socket);
-  void Wait();
-  void ReadMessages();
-  void Obey(Received received);
-  void OnSignal();
-  void OnUnmounted();
-  void LookAtServer();
-  void OnDeath(const std::string& how, bool crashed);
-  void GiveUp(ExitCode code, const std::string& why);
-  void Unmount(Unmount how);
-  void Stop();
-
-  const Options& options_;
-  Prepared& prepared_;
-  ServiceReports& reports_;
-  const std::unique_ptr<State> state_;
-  const std::function<void()> ready_;
-
-  UniqueFd signals_;
-  sigset_t old_mask_{};
-  KeptFds fds_;
-
-  Child server_;
-  UniqueFd socket_;
-  bool serving_ = false;      // the present server
-  bool was_serving_ = false;  // any
-  bool handed_over_ = false;
-  std::optional<ExitCode> ended_;  // what the present server said
-  absl::Time died_ = absl::InfinitePast();
-  absl::Time serving_since_ = absl::InfinitePast();
-  int failures_ = 0;
-  absl::Time start_at_ = absl::InfinitePast();
-  absl::Time look_at_ = absl::InfinitePast();
-  int stuck_looks_ = 0;
-  std::vector<Child> stuck_;  // killed, and not reaped yet
-
-  Child unmounter_;
-  int orders_to_end_ = 0;
-  enum class Ending { kNo, kUnmounting, kDraining, kStopping };
-  Ending ending_ = Ending::kNo;
-  absl::Time deadline_ = absl::InfiniteFuture();
-  std::optional<ExitCode> result_;
-};
+}  // namespace
 
 ExitCode Keeper::Run() {
   sigset_t set;
   sigemptyset(&set);
   for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
-  pthread_sigmask(SIG_BLOCK, &set, &old_mask_);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);
   signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  state_->counters().began_ns = Nanoseconds(absl::Now());
+  if (state_->counters().began_ns == 0) {
+    state_->counters().began_ns = Nanoseconds(absl::Now());
+  }
+  Listen();
   while (!result_) {
     if (!server_.exists() && absl::Now() >= start_at_) {
       if (auto code = StartServer()) return *code;
     }
     Wait();
   }
+  if (!control_path_.empty()) unlink(control_path_.c_str());
+  EndChange("the mount has ended");
   return *result_;
 }
 
+void Keeper::TakeOver(Holdings holdings) {
+  fds_ = std::move(holdings.fds);
+  control_ = std::move(holdings.control);
+  asker_ = std::move(holdings.asker);
+  fallback_ = std::move(holdings.fallback);
+  went_back_ = std::move(holdings.failure);
+  if (asker_) change_ = Change::kUpgrade;
+  was_serving_ = true;
+  died_ = absl::FromUnixNanos(holdings.paused_ns);
+  if (holdings.server == 0) return;
+  server_ = Child::Adopt(holdings.server);
+  socket_ = std::move(holdings.server_socket);
+  serving_ = true;
+  serving_since_ = absl::Now();
+}
+
 std::optional<ExitCode> Keeper::StartServer() {
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+  auto pair = MakeKeeperSocket();
+  if (!pair.ok()) {
     start_at_ = absl::Now() + kLongestPause;
     return std::nullopt;
   }
-  UniqueFd ours(pair[0]), theirs(pair[1]);
-  // A keeper that hangs must not hang the server.
-  timeval patience{.tv_sec = 1, .tv_usec = 0};
-  setsockopt(theirs.get(), SOL_SOCKET, SO_SNDTIMEO, &patience,
-             sizeof(patience));
   state_->counters().generation.fetch_add(1);
   serving_ = handed_over_ = false;
   stuck_looks_ = 0;
   ended_.reset();
   server_ = Child::Fork();
   if (server_.is_child()) {
-    ours.reset();
-    return BeServer(std::move(theirs));
+    pair->keeper.reset();
+    return BeServer(std::move(pair->server));
   }
   if (!server_.exists()) {
     Log(LogLevel::kError, absl::StrCat("cannot make the server's process: ",
@@ -143,7 +100,7 @@ std::optional<ExitCode> Keeper::StartServer() {
     start_at_ = absl::Now() + kLongestPause;
     return std::nullopt;
   }
-  socket_ = std::move(ours);
+  socket_ = std::move(pair->keeper);
   return std::nullopt;
 }
 
@@ -152,23 +109,32 @@ ExitCode Keeper::BeServer(UniqueFd socket) {
   signal(SIGTERM, SIG_IGN);
   signal(SIGINT, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
-  pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
+  sigset_t set;
+  sigemptyset(&set);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
   signals_.reset();
   socket_.reset();
   stuck_.clear();
+  control_.reset();
+  asker_.reset();
+  fallback_.reset();
+  question_ = Question();
   return ServeKept(options_, prepared_, *state_, fds_, socket, reports_,
                    ready_);
 }
 
 void Keeper::Wait() {
   absl::Time now = absl::Now();
-  absl::Time until = std::min(deadline_, now + kLook);
+  absl::Time until = std::min({deadline_, hand_over_until_, now + kLook});
   if (!server_.exists()) until = std::min(until, start_at_);
   std::vector<pollfd> fds = {
       {signals_.get(), POLLIN, 0},
       {server_.exists() ? server_.fd().get() : -1, POLLIN, 0},
       {socket_.get(), POLLIN, 0},
       {unmounter_.exists() ? unmounter_.fd().get() : -1, POLLIN, 0},
+      {control_.get(), POLLIN, 0},
+      {question_.child.exists() ? question_.child.fd().get() : -1, POLLIN, 0},
   };
   int timeout = static_cast<int>(std::clamp<int64_t>(
       absl::ToInt64Milliseconds(until - now) + 1, 0, 10000));
@@ -176,8 +142,15 @@ void Keeper::Wait() {
   if (fds[0].revents != 0) OnSignal();
   if (fds[2].revents != 0) ReadMessages();
   if (fds[3].revents != 0) OnUnmounted();
+  if (fds[4].revents != 0) OnControl();
+  if (fds[5].revents != 0) OnProgramAnswered();
   if (server_.exists()) LookAtServer();
   std::erase_if(stuck_, [](Child& child) { return child.Reap().has_value(); });
+  if (absl::Now() >= hand_over_until_ && server_.exists()) {
+    // It hangs somewhere; what it has not finished comes again.
+    hand_over_until_ = absl::InfiniteFuture();
+    server_.Kill(SIGKILL);
+  }
   if (absl::Now() < deadline_) return;
   deadline_ = absl::InfiniteFuture();
   if (ending_ == Ending::kStopping) {
@@ -211,21 +184,9 @@ void Keeper::Obey(Received received) {
     case KeeperMessage::What::kDrop:
       fds_.erase(ref);
       break;
-    case KeeperMessage::What::kServing: {
-      absl::Time now = absl::Now();
-      State::Counters& counters = state_->counters();
-      serving_ = true;
-      serving_since_ = now;
-      counters.serving_ns = Nanoseconds(now);
-      if (was_serving_) {
-        counters.pause_ns =
-            static_cast<uint64_t>(absl::ToInt64Nanoseconds(now - died_));
-      } else {
-        was_serving_ = true;
-        ready_();
-      }
+    case KeeperMessage::What::kServing:
+      ServerServes();
       break;
-    }
     case KeeperMessage::What::kEnded:
       ended_ = static_cast<ExitCode>(message.value);
       break;
@@ -237,11 +198,32 @@ void Keeper::Obey(Received received) {
   }
 }
 
+void Keeper::ServerServes() {
+  absl::Time now = absl::Now();
+  State::Counters& counters = state_->counters();
+  serving_ = true;
+  serving_since_ = now;
+  counters.serving_ns = Nanoseconds(now);
+  if (was_serving_) {
+    counters.pause_ns =
+        static_cast<uint64_t>(absl::ToInt64Nanoseconds(now - died_));
+  } else {
+    was_serving_ = true;
+    ready_();
+  }
+  fallback_.reset();
+  EndChange(std::exchange(went_back_, ""));
+}
+
 void Keeper::LookAtServer() {
   pid_t pid = server_.pid();
   if (auto status = server_.Reap()) {
     ReadMessages();
     socket_.reset();
+    if (ended_ && !serving_ && fallback_) {
+      return GoBack(
+          absl::StrCat("its server ended with exit status ", ToInt(*ended_)));
+    }
     if (ended_) {
       result_ = *ended_;
       return;
@@ -268,11 +250,13 @@ void Keeper::LookAtServer() {
 
 void Keeper::OnDeath(const std::string& how, bool crashed) {
   absl::Time now = absl::Now();
-  died_ = now;
-  if (handed_over_) {
-    start_at_ = now;
-    return;
+  // Nobody served since it was told to hand over.
+  if (change_ != Change::kRestart && change_ != Change::kUpgrade) died_ = now;
+  start_at_ = now;
+  if (change_ == Change::kUpgrade && !program_.empty()) {
+    return Become(std::exchange(program_, ""));
   }
+  if (handed_over_) return;
   state_->counters().crashes.fetch_add(1);
   if (ending_ == Ending::kStopping) return GiveUp(ExitCode::kOk, "");
   auto session = state_->session();
@@ -291,6 +275,7 @@ void Keeper::OnDeath(const std::string& how, bool crashed) {
   }
   bool failed = !serving_ || (crashed && now - serving_since_ < kAtOnce);
   failures_ = failed ? failures_ + 1 : 0;
+  if (failed && fallback_) return GoBack(how);
   if (failures_ >= kMostFailures) {
     return GiveUp(ExitCode::kServe,
                   absl::StrCat(how, ", as did the ", kMostFailures - 1,
@@ -377,8 +362,6 @@ void Keeper::OnSignal() {
   }
 }
 
-}  // namespace
-
 ExitCode KeepServing(const Options& options, Prepared& prepared,
                      ServiceReports& reports,
                      const std::function<void()>& ready) {
@@ -397,6 +380,29 @@ ExitCode KeepServing(const Options& options, Prepared& prepared,
   }
   (*state)->SetKey(prepared.key);
   return Keeper(options, prepared, reports, *std::move(state), ready).Run();
+}
+
+ExitCode GoOnServing(const Options& options, Holdings holdings) {
+  // Else it is called after the link that it was run by.
+  (void)prctl(PR_SET_NAME, "handlefs", 0, 0, 0);
+  ServiceReports reports(TakeServiceManager());
+  auto fail = [](const absl::Status& status) {
+    Log(LogLevel::kError, absl::StrCat("cannot go on with the mount: ",
+                                       absl::string_view(status.message())));
+    return ExitCode::kServe;
+  };
+  auto state = State::Open(std::move(holdings.state));
+  if (!state.ok()) return fail(state.status());
+  auto prepared = PrepareAgain(options, std::move(holdings.source),
+                               std::move(holdings.mounted), (*state)->key());
+  if (auto* error = std::get_if<StartError>(&prepared)) {
+    return fail(absl::UnknownError(error->message));
+  }
+  Prepared& mount = std::get<Prepared>(prepared);
+  mount.is_ours = holdings.is_ours;
+  Keeper keeper(options, mount, reports, *std::move(state), [] {});
+  keeper.TakeOver(std::move(holdings));
+  return keeper.Run();
 }
 
 }  // namespace handlefs

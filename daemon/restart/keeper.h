@@ -10,6 +10,7 @@
 #include "daemon/exit_code.h"
 #include "daemon/options.h"
 #include "daemon/prepare.h"
+#include "daemon/restart/holdings.h"
 #include "daemon/service_reports.h"
 
 namespace handlefs {
@@ -19,6 +20,9 @@ namespace handlefs {
 ExitCode KeepServing(const Options& options, Prepared& prepared,
                      ServiceReports& reports,
                      const std::function<void()>& ready);
+
+// The same for a mount that another process kept so far.
+ExitCode GoOnServing(const Options& options, Holdings holdings);
 
 }  // namespace handlefs
 

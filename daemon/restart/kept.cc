@@ -14,9 +14,9 @@ Kept::Kept(State& state, BorrowedFd keeper, const KeptFds& fds)
     auto ref = static_cast<uint32_t>(record.ref);
     auto it = fds.find(ref);
     if (it == fds.end()) continue;
-    if (with_fd_.size() <= ref) with_fd_.resize(ref + 1);
-    with_fd_[ref] = true;
-    inherited_[ref] = UniqueFd(fcntl(it->second.get(), F_DUPFD_CLOEXEC, 0));
+    UniqueFd copy(fcntl(it->second.get(), F_DUPFD_CLOEXEC, 0));
+    given_[ref] = copy.get();
+    inherited_[ref] = std::move(copy);
   }
 }
 
@@ -41,27 +41,28 @@ Vault::Ref Kept::Put(Kind kind, std::span<const std::byte> data,
 
 void Kept::Keep(Ref ref, BorrowedFd fd) {
   if (ref == kNoRef) return;
-  {
-    absl::MutexLock lock(&mutex_);
-    auto index = static_cast<uint32_t>(ref);
-    if (with_fd_.size() <= index) with_fd_.resize(index + 1);
-    with_fd_[index] = true;
-  }
+  absl::MutexLock lock(&mutex_);
+  given_[static_cast<uint32_t>(ref)] = fd.get();
   Tell(KeeperMessage::What::kKeep, ref, fd);
+}
+
+void Kept::GiveAgain() {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [ref, fd] : given_) {
+    Tell(KeeperMessage::What::kKeep, Ref{ref}, BorrowedFd(fd));
+  }
 }
 
 void Kept::Erase(Ref ref) {
   if (ref == kNoRef) return;
-  auto index = static_cast<uint32_t>(ref);
-  bool had_fd;
   {
     absl::MutexLock lock(&mutex_);
-    had_fd = index < with_fd_.size() && with_fd_[index];
-    if (had_fd) with_fd_[index] = false;
+    // Before the record's place can be taken by another: the keeper is told of
+    // both in this order.
+    if (given_.erase(static_cast<uint32_t>(ref)) > 0) {
+      Tell(KeeperMessage::What::kDrop, ref, {});
+    }
   }
-  // Before the record's place can be taken by another: the keeper is told of
-  // both in this order.
-  if (had_fd) Tell(KeeperMessage::What::kDrop, ref, {});
   state_.Erase(ref);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "daemon/restart/messages.h"
 #include "daemon/restart/state.h"
@@ -30,6 +31,9 @@ class Kept final : public Vault {
   std::atomic<uint64_t>* Word(Ref ref) override { return state_.Word(ref); }
   std::vector<Item> Inherited(Kind kind) override;
 
+  // Another keeper took the place of the one that died, at the same descriptor:
+  // it is given everything again.
+  void GiveAgain();
   // Descriptors that did not get to the keeper.
   uint64_t missed() const { return missed_.load(); }
 
@@ -42,8 +46,9 @@ class Kept final : public Vault {
   absl::Mutex mutex_;
   std::vector<State::Scanned> scanned_ ABSL_GUARDED_BY(mutex_);
   std::map<uint32_t, UniqueFd> inherited_ ABSL_GUARDED_BY(mutex_);
-  // Records that have a descriptor with the keeper.
-  std::vector<bool> with_fd_ ABSL_GUARDED_BY(mutex_);
+  // The descriptors that the keeper has, by record. They belong to whoever put
+  // them here, who closes them after Erase.
+  absl::flat_hash_map<uint32_t, int> given_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace handlefs

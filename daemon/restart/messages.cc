@@ -5,7 +5,22 @@
 #include <cerrno>
 #include <cstring>
 
+#include "absl/status/status.h"
+
 namespace handlefs {
+
+absl::StatusOr<KeeperSocket> MakeKeeperSocket() {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+    return absl::ErrnoToStatus(errno, "cannot make a socket pair");
+  }
+  KeeperSocket out{.keeper = UniqueFd(pair[0]), .server = UniqueFd(pair[1])};
+  // A keeper that hangs must not hang the server.
+  timeval patience{.tv_sec = 1, .tv_usec = 0};
+  setsockopt(out.server.get(), SOL_SOCKET, SO_SNDTIMEO, &patience,
+             sizeof(patience));
+  return out;
+}
 
 Status SendMessage(BorrowedFd socket, const KeeperMessage& message,
                    BorrowedFd fd) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "absl/status/statusor.h"
 #include "io/base/fd.h"
 #include "proto/base/errno.h"
 
@@ -30,6 +31,12 @@ struct KeeperMessage {
   uint64_t value = 0;
 };
 static_assert(sizeof(KeeperMessage) == 16);
+
+struct KeeperSocket {
+  UniqueFd keeper, server;
+};
+// UNAVAILABLE: no descriptors are left.
+absl::StatusOr<KeeperSocket> MakeKeeperSocket();
 
 // EAGAIN: the other side does not keep up (it is stopped, or hangs). Never
 // raises SIGPIPE.

@@ -17,8 +17,7 @@ namespace handlefs {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'h', 'f', 's', 't', 'a', 't', 'e', 0};
-constexpr size_t kHeaderBytes = 32768;
-constexpr size_t kArgumentBytes = 8192;
+constexpr size_t kHeaderBytes = 4096;
 constexpr uint32_t kHeadMagic = 0x68660000;  // and the kind below
 // Of address space; memory is taken as it is touched.
 constexpr size_t kTotalBytes = size_t{8} << 30;
@@ -31,10 +30,9 @@ static_assert(kCellsAt % 64 == 0);
 // What does not change once it is there, under a checksum.
 struct Fixed {
   HashKey key;
-  uint32_t argument_bytes;
   uint32_t has_session;
+  uint32_t spare;
   SessionRecord session;
-  std::array<char, kArgumentBytes> arguments;  // each ends with NUL
 };
 
 struct State::Header {
@@ -184,33 +182,6 @@ void State::SetKey(const HashKey& key) {
               [&](Fixed& fixed) { fixed.key = key; });
 }
 
-absl::Status State::SetArguments(std::span<const std::string> arguments) {
-  std::string all;
-  for (const std::string& argument : arguments) {
-    all.append(argument.c_str(), argument.size() + 1);
-  }
-  if (all.size() > kArgumentBytes) {
-    return absl::ResourceExhaustedError("the command line is too long");
-  }
-  ChangeFixed(base_, header().current, header().sums, [&](Fixed& fixed) {
-    fixed.argument_bytes = static_cast<uint32_t>(all.size());
-    std::memcpy(fixed.arguments.data(), all.data(), all.size());
-  });
-  return absl::OkStatus();
-}
-
-std::vector<std::string> State::arguments() const {
-  const Fixed& fixed = *FixedCopy(base_, header().current.load());
-  std::vector<std::string> out;
-  const char* at = fixed.arguments.data();
-  const char* end = at + std::min<size_t>(fixed.argument_bytes, kArgumentBytes);
-  while (at < end) {
-    out.emplace_back(at, strnlen(at, static_cast<size_t>(end - at)));
-    at += out.back().size() + 1;
-  }
-  return out;
-}
-
 std::optional<SessionRecord> State::session() const {
   const Fixed& fixed = *FixedCopy(base_, header().current.load());
   if (fixed.has_session == 0) return std::nullopt;
@@ -237,7 +208,7 @@ std::vector<State::Scanned> State::Scan() {
   std::vector<Scanned> out;
   absl::MutexLock lock(&mutex_);
   for (auto& runs : free_) runs.clear();
-  used_cells_ = 0;
+  counters().record_bytes = 0;
   const uint32_t end = header().cells.load();
   uint32_t run = 0;
   auto end_run = [&](uint32_t at) {
@@ -268,7 +239,7 @@ std::vector<State::Scanned> State::Scan() {
                    .kind = static_cast<Vault::Kind>(kind & 0xffff),
                    .data = {data.begin(), data.end()},
                    .word = head.word.load()});
-    used_cells_ += head.cells;
+    counters().record_bytes += head.cells * kCell;
     i += head.cells;
   }
   end_run(end);
@@ -292,7 +263,7 @@ Vault::Ref State::Reserve(size_t size) {
     if (index + cells > most) return Vault::kNoRef;
     header().cells.store(index + cells);
   }
-  used_cells_ += cells;
+  counters().record_bytes += cells * kCell;
   Head& head = HeadAt(index);
   head.cells = static_cast<uint16_t>(cells);
   head.word.store(0, std::memory_order_relaxed);
@@ -319,17 +290,12 @@ void State::Erase(Vault::Ref ref) {
   std::memset(CellAt(index) + sizeof(Head), 0, cells * kCell - sizeof(Head));
   absl::MutexLock lock(&mutex_);
   free_[cells].push_back(index);
-  used_cells_ -= cells;
+  counters().record_bytes -= cells * kCell;
 }
 
 std::atomic<uint64_t>* State::Word(Vault::Ref ref) {
   if (ref == Vault::kNoRef) return nullptr;
   return &HeadAt(static_cast<uint32_t>(ref) - 1).word;
-}
-
-size_t State::used_bytes() const {
-  absl::MutexLock lock(&mutex_);
-  return used_cells_ * kCell;
 }
 
 }  // namespace handlefs

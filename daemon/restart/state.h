@@ -61,11 +61,6 @@ class State {
   // Of node ids, MACs and checksums. Changed before the first server alone.
   const HashKey& key() const;
   void SetKey(const HashKey& key);
-  // The arguments of the command line, for whoever starts a keeper anew.
-  // RESOURCE_EXHAUSTED: more than fit.
-  absl::Status SetArguments(std::span<const std::string> arguments);
-  std::vector<std::string> arguments() const;
-
   // Nothing before INIT was answered.
   std::optional<SessionRecord> session() const;
   void SetSession(const SessionRecord& session);
@@ -84,6 +79,7 @@ class State {
     std::atomic<uint64_t> settled;     // of these: found half done, and settled
     std::atomic<uint64_t> lost;        // over io_uring: ended by the kernel
     std::atomic<uint64_t> highest_backing;  // id of a passthrough file
+    std::atomic<uint64_t> record_bytes;     // of records, by the server
   };
   Counters& counters() const;
   std::span<JournalEntry> journal() const;
@@ -103,8 +99,6 @@ class State {
               std::span<const std::byte> data);
   void Erase(Vault::Ref ref);
   std::atomic<uint64_t>* Word(Vault::Ref ref);
-  // Bytes of cells in use, and of the memory that was touched.
-  size_t used_bytes() const;
 
  private:
   struct Header;
@@ -124,7 +118,6 @@ class State {
   mutable absl::Mutex mutex_;
   // Runs of free cells, by their length.
   std::array<std::vector<uint32_t>, kLongest + 1> free_ ABSL_GUARDED_BY(mutex_);
-  size_t used_cells_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace handlefs

@@ -1,0 +1,44 @@
+// The socket that handlefsctl talks to: /run/handlefs/NAME.sock, NAME being the
+// mount point with '-' for '/', for root alone. A connection is one command,
+// words on a line, and one answer, a line of JSON:
+//   {"ok":true, ...}   or   {"ok":false,"error":"..."}
+#ifndef HANDLEFS_DAEMON_RESTART_CONTROL_SOCKET_H_
+#define HANDLEFS_DAEMON_RESTART_CONTROL_SOCKET_H_
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "io/base/fd.h"
+#include "proto/base/errno.h"
+
+namespace handlefs {
+
+inline constexpr char kControlDirectory[] = "/run/handlefs";
+
+std::string ControlPath(std::string_view mount_point);
+
+// UNAVAILABLE: one line that names the step. Another keeper's socket at that
+// path is replaced: it can have no mount there any more.
+absl::StatusOr<UniqueFd> ListenAt(const std::string& path);
+
+// A command that was read, and where its answer goes.
+struct ControlRequest {
+  std::vector<std::string> words;
+  UniqueFd connection;
+};
+// EAGAIN: nobody is there, or what is there is no command.
+Result<ControlRequest> AcceptControl(BorrowedFd listening);
+
+// {"ok":true} and more; {"ok":false,"error":why}.
+nlohmann::ordered_json OkAnswer();
+nlohmann::ordered_json ErrorAnswer(std::string_view why);
+
+// Never waits; who does not read his answer does not get it.
+void Answer(UniqueFd connection, const nlohmann::ordered_json& answer);
+
+}  // namespace handlefs
+
+#endif  // HANDLEFS_DAEMON_RESTART_CONTROL_SOCKET_H_

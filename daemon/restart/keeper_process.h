@@ -1,0 +1,123 @@
+// The keeper's process: what it knows, and what it does about what happens. One
+// thread, which never waits for anything but in Wait.
+#ifndef HANDLEFS_DAEMON_RESTART_KEEPER_PROCESS_H_
+#define HANDLEFS_DAEMON_RESTART_KEEPER_PROCESS_H_
+
+#include <csignal>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "daemon/exit_code.h"
+#include "daemon/options.h"
+#include "daemon/prepare.h"
+#include "daemon/restart/child.h"
+#include "daemon/restart/control_socket.h"
+#include "daemon/restart/holdings.h"
+#include "daemon/restart/kept.h"
+#include "daemon/restart/messages.h"
+#include "daemon/restart/state.h"
+#include "daemon/restart/upgrade.h"
+#include "daemon/service_reports.h"
+
+namespace handlefs {
+
+class Keeper {
+ public:
+  Keeper(const Options& options, Prepared& prepared, ServiceReports& reports,
+         std::unique_ptr<State> state, std::function<void()> ready)
+      : options_(options),
+        prepared_(prepared),
+        reports_(reports),
+        state_(std::move(state)),
+        ready_(std::move(ready)),
+        directory_(std::filesystem::current_path()) {}
+
+  // For a mount that another process kept so far.
+  void TakeOver(Holdings holdings);
+
+  ExitCode Run();
+
+ private:
+  // In the server's process: what it exits with.
+  std::optional<ExitCode> StartServer();
+  ExitCode BeServer(UniqueFd socket);
+  void Wait();
+  void ReadMessages();
+  void Obey(Received received);
+  void OnSignal();
+  void OnUnmounted();
+  void LookAtServer();
+  void OnDeath(const std::string& how, bool crashed);
+  void GiveUp(ExitCode code, const std::string& why);
+  void Unmount(Unmount how);
+  void Stop();
+  void ServerServes();
+
+  // keeper_control.cc
+  void Listen();
+  void OnControl();
+  void Command(ControlRequest request);
+  nlohmann::ordered_json StatusOf() const;
+  void Abort(UniqueFd connection);
+  void BeginUpgrade(ControlRequest request);
+  void OnProgramAnswered();
+  void HandOver(UniqueFd asker);
+  // What was asked for is over; whoever asked is told.
+  void EndChange(const std::string& failure);
+  // The old server is gone, on its own accord.
+  void Become(const std::string& program);
+  void GoBack(const std::string& why);
+  HoldingsView Held() const;
+
+  const Options& options_;
+  Prepared& prepared_;
+  ServiceReports& reports_;
+  const std::unique_ptr<State> state_;
+  const std::function<void()> ready_;
+
+  UniqueFd signals_;
+  KeptFds fds_;
+
+  Child server_;
+  UniqueFd socket_;
+  bool serving_ = false;      // the present server
+  bool was_serving_ = false;  // any
+  bool handed_over_ = false;
+  std::optional<ExitCode> ended_;  // what the present server said
+  absl::Time died_ = absl::InfinitePast();
+  absl::Time serving_since_ = absl::InfinitePast();
+  int failures_ = 0;
+  absl::Time start_at_ = absl::InfinitePast();
+  absl::Time look_at_ = absl::InfinitePast();
+  int stuck_looks_ = 0;
+  std::vector<Child> stuck_;  // killed, and not reaped yet
+
+  // An upgrade or restart that somebody asked for.
+  enum class Change { kNone, kAsking, kRestart, kUpgrade };
+  Change change_ = Change::kNone;
+  UniqueFd control_;
+  std::string control_path_;
+  Question question_;
+  std::string program_;
+  UniqueFd asker_;
+  UniqueFd fallback_;      // the program before this one, until this one serves
+  std::string directory_;  // where the command line was given
+  std::string went_back_;  // why this program runs again
+
+  Child unmounter_;
+  int orders_to_end_ = 0;
+  enum class Ending { kNo, kUnmounting, kDraining, kStopping };
+  Ending ending_ = Ending::kNo;
+  absl::Time deadline_ = absl::InfiniteFuture();
+  absl::Time hand_over_until_ = absl::InfiniteFuture();
+  std::optional<ExitCode> result_;
+};
+
+}  // namespace handlefs
+
+#endif  // HANDLEFS_DAEMON_RESTART_KEEPER_PROCESS_H_

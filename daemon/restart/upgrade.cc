@@ -1,0 +1,143 @@
+#include "daemon/restart/upgrade.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "proto/dialect.h"
+
+namespace handlefs {
+namespace {
+
+constexpr char kCheckVariable[] = "HANDLEFS_CHECK_STATE";
+constexpr char kName[] = "handlefs";
+
+std::vector<char*> ArgvOf(const std::vector<std::string>& arguments) {
+  std::vector<char*> argv = {const_cast<char*>(kName)};
+  for (const std::string& argument : arguments) {
+    argv.push_back(const_cast<char*>(argument.c_str()));
+  }
+  argv.push_back(nullptr);
+  return argv;
+}
+
+// The environment, with NAME=VALUE in place of what it says of NAME.
+class Environment {
+ public:
+  Environment(std::string_view name, int value)
+      : added_(absl::StrCat(std::string(name), "=", value)) {
+    for (char** word = environ; *word != nullptr; ++word) {
+      if (!std::string_view(*word).starts_with(std::string(name) + "=")) {
+        words_.push_back(*word);
+      }
+    }
+    words_.push_back(added_.data());
+    words_.push_back(nullptr);
+  }
+  char** get() { return words_.data(); }
+
+ private:
+  std::string added_;
+  std::vector<char*> words_;
+};
+
+}  // namespace
+
+std::optional<UniqueFd> TakeStateToCheck() {
+  const char* variable = std::getenv(kCheckVariable);
+  if (variable == nullptr) return std::nullopt;
+  int fd = -1;
+  (void)std::from_chars(variable, variable + std::strlen(variable), fd);
+  unsetenv(kCheckVariable);
+  return UniqueFd(fd);
+}
+
+absl::Status CheckState(UniqueFd memory) {
+  auto state = State::Open(std::move(memory));
+  if (!state.ok()) return state.status();
+  auto session = (*state)->session();
+  if (!session) return absl::FailedPreconditionError("nothing is served yet");
+  if (proto::FindDialect(session->dialect.data()) == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the mount speaks dialect ", session->dialect.data(),
+                     ", which this program does not know"));
+  }
+  return absl::OkStatus();
+}
+
+Question AskProgram(const std::string& program,
+                    const std::vector<std::string>& arguments,
+                    const std::string& directory, BorrowedFd state) {
+  Question question;
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return question;
+  question.said = UniqueFd(ends[0]);
+  UniqueFd theirs(ends[1]);
+  std::vector<char*> argv = ArgvOf(arguments);
+  question.child = Child::Fork();
+  if (!question.child.is_child()) return question;
+  dup2(theirs.get(), STDOUT_FILENO);
+  dup2(theirs.get(), STDERR_FILENO);
+  (void)fcntl(state.get(), F_SETFD, 0);
+  (void)!chdir(directory.c_str());
+  Environment environment(kCheckVariable, state.get());
+  execve(program.c_str(), argv.data(), environment.get());
+  dprintf(STDERR_FILENO, "cannot run %s: %s\n", program.c_str(),
+          std::strerror(errno));
+  _exit(1);
+}
+
+std::string AnswerOf(const Question& question) {
+  std::string said;
+  char part[1024];
+  ssize_t n;
+  while ((n = read(question.said.get(), part, sizeof(part))) > 0) {
+    said.append(part, static_cast<size_t>(n));
+  }
+  while (!said.empty() && said.back() == '\n') said.pop_back();
+  said.erase(0, said.rfind('\n') + 1);
+  return said;
+}
+
+absl::Status BecomeProgram(const std::string& program,
+                           const std::vector<std::string>& arguments,
+                           const std::string& directory,
+                           const HoldingsView& holdings) {
+  auto list = WriteHoldings(holdings);
+  if (!list.ok()) return list.status();
+  std::vector<char*> argv = ArgvOf(arguments);
+  Environment environment(kHoldingsVariable, list->get());
+  (void)!chdir(directory.c_str());
+  execve(program.c_str(), argv.data(), environment.get());
+  int error = errno;
+  (void)!chdir("/");
+  TakeBackHoldings(holdings);
+  return absl::ErrnoToStatus(error, absl::StrCat("cannot run ", program));
+}
+
+absl::Status StartKeeper(const std::vector<std::string>& arguments,
+                         const HoldingsView& holdings) {
+  auto list = WriteHoldings(holdings);
+  if (!list.ok()) return list.status();
+  std::vector<char*> argv = ArgvOf(arguments);
+  Environment environment(kHoldingsVariable, list->get());
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  pid_t pid;
+  int error = posix_spawn(&pid, "/proc/self/exe", nullptr, &attributes,
+                          argv.data(), environment.get());
+  posix_spawnattr_destroy(&attributes);
+  TakeBackHoldings(holdings);
+  if (error != 0) return absl::ErrnoToStatus(error, "cannot start a keeper");
+  return absl::OkStatus();
+}
+
+}  // namespace handlefs
