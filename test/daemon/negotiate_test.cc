@@ -91,6 +91,8 @@ TEST_CASE("flags that mean trouble are never answered", "[init]") {
 }
 
 TEST_CASE("rings are taken where a crash may lose what is in them", "[init]") {
+  HostFacts device = kCapableHost;
+  device.is_device = true;
   for (Transport transport : {Transport::kAuto, Transport::kDev}) {
     for (Restart restart :
          {Restart::kOff, Restart::kBest, Restart::kLossless}) {
