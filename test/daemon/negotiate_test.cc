@@ -99,9 +99,9 @@ TEST_CASE("rings are taken where a crash may lose what is in them", "[init]") {
       Options options;
       options.transport = transport;
       options.restart = restart;
-      CHECK(
-          Agreed(Offer(Everything()), options).flags.Has(init::kOverIoUring) ==
-          (transport == Transport::kAuto && restart != Restart::kLossless));
+      CHECK(Agreed(Offer(Everything()), options, device)
+                .flags.Has(init::kOverIoUring) ==
+            (transport == Transport::kAuto && restart != Restart::kLossless));
     }
   }
 }
