@@ -5,4 +5,6 @@
 
 #include <catch2/catch_all.hpp>
 
+using Catch::Approx;  // NOLINT: it was there without a namespace
+
 #endif  // HANDLEFS_TEST_CATCH2_V3_CATCH2_CATCH_HPP_
