@@ -73,6 +73,8 @@ Finding TransportOf(const Negotiated& negotiated, const Options& options) {
   std::string why;
   if (options.transport == Transport::kDev) {
     why = "as asked for";
+  } else if (options.restart == Restart::kLossless) {
+    why = std::string(kLosslessIsDev);
   } else if (ReadUringParameter() == UringParameter::kOff) {
     why = kUringIsOff;
   } else {

@@ -61,7 +61,9 @@ InitFlags Wanted(const Options& options, const HostFacts& facts) {
   if (options.passthrough != Passthrough::kOff && facts.can_register_backing) {
     want.Add(init::kPassthrough);
   }
-  if (options.transport != Transport::kDev && facts.is_device) {
+  // What is in a ring when its server dies cannot be asked for again.
+  if (options.transport != Transport::kDev &&
+      options.restart != Restart::kLossless && facts.is_device) {
     want.Add(init::kOverIoUring);
   }
   return want;

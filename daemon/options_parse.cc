@@ -284,6 +284,13 @@ absl::StatusOr<Options> ParseOptions(std::span<const char* const> args,
   if (!status.ok()) return status;
   status = TakeOperands(options, operands);
   if (!status.ok()) return status;
+  if (options.restart == Restart::kLossless &&
+      options.transport == Transport::kUring) {
+    return BadOption(
+        "restart=lossless and transport=uring exclude each other: requests "
+        "that are in a ring when its server dies are lost; use restart=best, "
+        "or leave transport out");
+  }
   return options;
 }
 

@@ -146,9 +146,15 @@ void Announce(const Options& options, const Prepared& prepared,
   Log(LogLevel::kInfo, summary);
   reports.Serving(prepared.is_ours ? prepared.mounted.mount_point : "",
                   summary);
-  if (prepared.facts.is_device && options.transport == Transport::kAuto &&
-      ReadUringParameter() == UringParameter::kOff) {
-    Log(LogLevel::kInfo, std::string(kUringIsOff));
+  if (prepared.facts.is_device && options.transport == Transport::kAuto) {
+    const UringParameter uring = ReadUringParameter();
+    if (options.restart == Restart::kLossless) {
+      if (uring == UringParameter::kOn) {
+        Log(LogLevel::kInfo, std::string(kLosslessIsDev));
+      }
+    } else if (uring == UringParameter::kOff) {
+      Log(LogLevel::kInfo, std::string(kUringIsOff));
+    }
   }
   if (!transport.uses_io_uring()) {
     Log(LogLevel::kWarning,

@@ -23,6 +23,10 @@ inline constexpr std::string_view kUringIsOff =
     "served two to four times faster with it; enable_uring=on, or write Y to "
     "/sys/module/fuse/parameters/enable_uring, before mounting";
 
+inline constexpr std::string_view kLosslessIsDev =
+    "restart=lossless takes /dev/fuse, which gives unanswered requests again "
+    "to the next server; FUSE over io_uring does not";
+
 }  // namespace handlefs
 
 #endif  // HANDLEFS_DAEMON_URING_PARAMETER_H_

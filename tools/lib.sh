@@ -11,8 +11,14 @@ die() {
   exit 1
 }
 
+# On a new system apt knows of no package yet.
+need_lists() {
+  [ -n "$(apt-cache pkgnames g++ 2>/dev/null)" ] || apt-get update >/dev/null 2>&1 </dev/null || true
+}
+
 # Tells where units go (systemd.pc).
 systemd_package() {
+  need_lists
   if [ -n "$(apt-cache show systemd-dev 2>/dev/null)" ]; then echo systemd-dev; else echo systemd; fi
 }
 

@@ -90,6 +90,22 @@ TEST_CASE("flags that mean trouble are never answered", "[init]") {
   }
 }
 
+TEST_CASE("rings are taken where a crash may lose what is in them", "[init]") {
+  HostFacts device = kCapableHost;
+  device.is_device = true;
+  for (Transport transport : {Transport::kAuto, Transport::kDev}) {
+    for (Restart restart :
+         {Restart::kOff, Restart::kBest, Restart::kLossless}) {
+      Options options;
+      options.transport = transport;
+      options.restart = restart;
+      CHECK(Agreed(Offer(Everything()), options, device)
+                .flags.Has(init::kOverIoUring) ==
+            (transport == Transport::kAuto && restart != Restart::kLossless));
+    }
+  }
+}
+
 TEST_CASE("nothing is answered that was not offered", "[init]") {
   // Each single bit, and nothing at all.
   for (int bit = -1; bit < 64; ++bit) {

@@ -55,6 +55,9 @@ TEST_CASE("choices", "[options]") {
   CHECK(Parsed({"--restart=off"}).restart == Restart::kOff);
   CHECK(Parsed({"--restart=best"}).restart == Restart::kBest);
   CHECK(Parsed({"--restart=lossless"}).restart == Restart::kLossless);
+  CHECK(
+      Mentions(Refusal({"--restart=lossless", "-otransport=uring", "/a", "/b"}),
+               "transport=uring"));
   CHECK(Parsed({"--log-level=error"}).log_level == LogLevel::kError);
   CHECK(Parsed({"--log-level=warning"}).log_level == LogLevel::kWarning);
   CHECK(Parsed({"--log-level=info"}).log_level == LogLevel::kInfo);

@@ -14,7 +14,7 @@ class Context:
         self._names, self._units, self._paths, self._hung = [], [], [], None
         self.help = text = machine.run([machine.handlefs, "--help"]).out
         # Until the daemon knows all that the unit asks for, tests start it with arguments in place of the unit's line.
-        self.whole = all(word in text for word in ("--config", "restart=", "replace_stale"))
+        self.whole = all(word in text for word in ("config=", "restart=", "replace_stale"))
 
     def knows(self, option):
         return option in self.help

@@ -114,18 +114,23 @@ def restart(t):
     t.check(t.m.run("findmnt -rno TARGET | grep -c '^/srv/data$'").out.strip() == "1", "mounts lie over each other")
 
 
+def clones(t):
+    """A program that notices if its files do not stay: git, cloning and checking what it cloned."""
+    t.m.must("mkdir -p /srv/source/from && cd /srv/source/from && git init -q && seq 1 20000 >numbers && split -l 20 numbers part. && "
+             "git add . && git -c user.name=x -c user.email=x@x commit -qm x")
+    return t.m.start("set -e; cd /srv/data; for i in 1 2 3; do git clone -q --no-local from to$i; git -C to$i fsck --full --strict; "
+                     "git -C to$i status --porcelain; done; echo done")
+
+
 @test()
 def restart_under_load(t):
     """Programs that use the mount do not notice `systemctl restart`."""
     source = t.tree("/srv/source")
     unit = t.service("data", source, "/srv/data")
     t.starts(unit)
-    if not t.has_keeper(unit):
-        t.skip("this daemon has no keeper: a restart unmounts")
-    t.m.must("git init -q /srv/source/from && cd /srv/source/from && seq 1 20000 >numbers && split -l 20 numbers part. && "
-             "git add . && git -c user.name=x -c user.email=x@x commit -qm x")
-    user = t.m.start("set -e; cd /srv/data; for i in 1 2 3 4 5; do git clone -q --no-local from to$i; git -C to$i fsck --full --strict; "
-                     "git -C to$i status --porcelain; done; echo done")
+    if t.m.show(unit, "NFileDescriptorStore")["NFileDescriptorStore"] == "0":
+        t.skip("this daemon leaves nothing in the fd store: a restart unmounts")
+    user = clones(t)
     restarts = 0
     while user.poll() is None:
         t.m.must(f"systemctl restart {unit}")
@@ -133,6 +138,27 @@ def restart_under_load(t):
     out = user.communicate()[0]
     t.check(user.returncode == 0 and out.strip() == "done", f"after {restarts} restarts: {out[-800:]}")
     t.check(restarts > 1, "nothing was restarted under load")
+
+
+@test()
+def crashes_under_load(t):
+    """Programs that use the mount do not notice that its server crashes, again and again."""
+    source = t.tree("/srv/source")
+    unit = t.service("data", source, "/srv/data")
+    t.starts(unit)
+    if not t.has_keeper(unit):
+        t.skip("this daemon has no keeper: a crash ends the mount")
+    pid = t.main_pid(unit)
+    user = clones(t)
+    crashes = 0
+    while user.poll() is None:
+        before = t.m.must(f"cat /proc/{pid}/task/*/children").split()
+        t.m.run(f"sleep 0.1; kill -KILL {before[0]}")
+        until(lambda: (now := t.m.run(f"cat /proc/{pid}/task/*/children").out.split()) and now != before, "another serves")
+        crashes += 1
+    out = user.communicate()[0]
+    t.check(user.returncode == 0 and out.strip() == "done", f"after {crashes} crashes: {out[-800:]}")
+    t.check(crashes > 3 and t.main_pid(unit) == pid and t.state(unit) == "active", f"{crashes} crashes, {t.state(unit)}")
 
 
 @test()

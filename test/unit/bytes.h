@@ -49,7 +49,8 @@ class Wire {
 
  private:
   Wire& Put(size_t at, uint64_t value, size_t width) {
-    if (bytes_.size() < at + width) bytes_.resize(at + width);
+    // Not resize(): g++ 14 sees it write behind the end when all is inlined.
+    while (bytes_.size() < at + width) bytes_.push_back(0);
     for (size_t i = 0; i < width; ++i) {
       bytes_[at + i] = static_cast<uint8_t>(value >> (8 * i));
     }
