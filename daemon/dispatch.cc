@@ -276,10 +276,11 @@ void Server::Run(io::Packet packet, Place place) {
     return;
   }
   ReplyBuffer out(packet.token.payload());
-  Intent intent(journal_ ? &*journal_ : nullptr, packet.token.unique());
-  if (state_ != nullptr && (Raw(packet.token.unique()) & kUniqueResend) != 0) {
-    CountResent(intent);
-  }
+  Intent intent(journal_ ? &*journal_ : nullptr, packet.token.unique(),
+                packet.origin == io::Packet::Origin::kAgain
+                    ? Intent::Turn::kAgain
+                    : Intent::Turn::kFirst);
+  if (state_ != nullptr && intent.is_again()) CountResent(intent);
   Status status = Ok();
   if (const Journal::Earlier* noted = intent.answer()) {
     if (noted->error != 0) status = Errno(noted->error);

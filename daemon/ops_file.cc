@@ -123,7 +123,7 @@ void Ops::Close(const OpenFile& file) {
 }
 
 void Ops::CloseEarlier(OpContext context) {
-  if ((Raw(context.intent->unique()) & kUniqueResend) == 0) return;
+  if (!context.intent->is_again()) return;
   if (auto fh = files_.OfRequest(context.intent->unique())) CloseUnused(*fh);
 }
 

@@ -222,7 +222,8 @@ class Orders {
 // The keeper has died. Another is started, at the other end of the same
 // descriptor, and gets all that the first one had.
 absl::Status ReplaceKeeper(const Options& options, const Prepared& prepared,
-                           const State& state, Kept& kept, BorrowedFd keeper) {
+                           const State& state, Kept& kept,
+                           const io::UringMemory* rings, BorrowedFd keeper) {
   auto pair = MakeKeeperSocket();
   if (!pair.ok()) return pair.status();
   const KeptFds none;
@@ -235,6 +236,7 @@ absl::Status ReplaceKeeper(const Options& options, const Prepared& prepared,
                                          .control = {},
                                          .server = getpid(),
                                          .server_socket = pair->keeper,
+                                         .rings = rings,
                                          .fallback = {},
                                          .asker = {},
                                          .paused_ns = 0,
@@ -308,8 +310,8 @@ ExitCode ServeAlone(const Options& options, Prepared& prepared,
 }
 
 ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
-                   const KeptFds& fds, BorrowedFd keeper,
-                   ServiceReports& reports,
+                   const KeptFds& fds, io::UringMemory* rings,
+                   BorrowedFd keeper, ServiceReports& reports,
                    const std::function<void()>& ready) {
   auto tell = [&](KeeperMessage::What what, ExitCode code) {
     (void)SendMessage(
@@ -333,7 +335,7 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
     return end_with(
         Report({ExitCode::kMountPoint, Message(transport.status())}));
   }
-  Continuity continuity{.state = state, .vault = kept};
+  Continuity continuity{.state = state, .vault = kept, .rings = rings};
   Server server(options, prepared.facts, *prepared.nodes, **transport,
                 &continuity);
   reports.FeedWatchdog(server);
@@ -366,7 +368,7 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
       },
       [&] {
         absl::Status started =
-            ReplaceKeeper(options, prepared, state, kept, keeper);
+            ReplaceKeeper(options, prepared, state, kept, rings, keeper);
         Log(LogLevel::kWarning,
             started.ok() ? "the keeper is gone; another one was started"
                          : absl::StrCat("the keeper is gone (",
@@ -383,12 +385,13 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
     tell(KeeperMessage::What::kServing, ExitCode::kOk);
   }
   io::DevTransport::End end = (*transport)->Run(server);
-  server.Drain();
   if (handing_over.load() && end.reason == io::StopReason::kStopped) {
+    server.HandOver();
     tell(KeeperMessage::What::kHandedOver, ExitCode::kOk);
     // What still waits is not answered here: it comes to the successor again.
     _exit(0);
   }
+  server.Drain();
   orders.Join();
   TakeAway(prepared, end);
   return end_with(Conclude(server, end, stopping.load()));

@@ -12,6 +12,7 @@
 #include "daemon/restart/kept.h"
 #include "daemon/restart/state.h"
 #include "daemon/service_reports.h"
+#include "io/uring_memory.h"
 
 namespace handlefs {
 
@@ -36,8 +37,9 @@ ExitCode ServeAlone(const Options& options, Prepared& prepared,
 // In a process that a keeper made and watches. Orders come by `keeper`; signals
 // are the keeper's business.
 ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
-                   const KeptFds& fds, BorrowedFd keeper,
-                   ServiceReports& reports, const std::function<void()>& ready);
+                   const KeptFds& fds, io::UringMemory* rings,
+                   BorrowedFd keeper, ServiceReports& reports,
+                   const std::function<void()>& ready);
 
 }  // namespace handlefs
 

@@ -20,6 +20,7 @@ namespace handlefs {
 namespace {
 
 constexpr absl::Duration kDrainTime = absl::Seconds(10);
+constexpr absl::Duration kHandOverTime = absl::Seconds(2);
 // Ticks of 10 ms between trims of what is only kept for speed.
 constexpr unsigned kTrimTicks = 100;
 
@@ -81,6 +82,7 @@ Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
       transport_(transport),
       state_(continuity == nullptr ? nullptr : &continuity->state),
       vault_(continuity == nullptr ? nullptr : &continuity->vault),
+      ring_memory_(continuity == nullptr ? nullptr : continuity->rings),
       files_(IncarnationOf(state_), vault_),
       ops_(nodes, files_, transport, vault_) {
   if (state_ != nullptr) {
@@ -292,6 +294,11 @@ absl::Status Server::Resume(const SessionRecord& session) {
         absl::StrCat("the mount speaks dialect ", session.dialect.data(),
                      ", which this program does not know"));
   }
+  const bool over_rings = negotiated.flags.Has(proto::init::kOverIoUring);
+  if (over_rings) {
+    absl::Status made = MakeRings(negotiated.out.max_write);
+    if (!made.ok()) return made;
+  }
   Settle(negotiated);
   if (session.framing[0] != '\0') {
     framing_ = proto::FindDialect(session.framing.data());
@@ -305,6 +312,7 @@ absl::Status Server::Resume(const SessionRecord& session) {
   for (const Vault::Item& clone : vault_->Inherited(Vault::Kind::kClone)) {
     vault_->Erase(clone.ref);
   }
+  if (over_rings) rings_->Start();
   return absl::OkStatus();
 }
 
@@ -315,6 +323,7 @@ absl::Status Server::MakeRings(size_t max_write) {
       transport_.device(), *cpus,
       {.payload_size = io::PayloadSize(max_write),
        .max_lanes = options_.threads,
+       .memory = ring_memory_,
        .report =
            [](const std::string& what) {
              Log(LogLevel::kWarning, absl::StrCat("io_uring: ", what));
@@ -360,6 +369,12 @@ io::Activity Server::Tick() {
                      "): their data goes through the server"));
   }
   return activity;
+}
+
+void Server::HandOver() {
+  // A lane ends behind the request that it works on.
+  if (rings_ != nullptr) rings_->Stop();
+  if (pool_ != nullptr) pool_->Drain(kHandOverTime);
 }
 
 void Server::Drain() {

@@ -37,6 +37,7 @@ namespace handlefs {
 struct Continuity {
   State& state;
   Vault& vault;
+  io::UringMemory* rings = nullptr;  // null: buffers end with the server
 };
 
 class Server final : public io::PacketHandler {
@@ -69,6 +70,9 @@ class Server final : public io::PacketHandler {
 
   // Waits for requests that wait elsewhere; locks that wait end with EINTR.
   void Drain();
+  // After Run, for a successor: what has begun ends, for a while; nothing new
+  // begins, and what waits is not answered.
+  void HandOver();
 
   void OnPacket(io::Packet packet) override;
   void OnMalformed(size_t size) override;
@@ -114,6 +118,7 @@ class Server final : public io::PacketHandler {
   io::DevTransport& transport_;
   State* const state_;
   Vault* const vault_;
+  io::UringMemory* const ring_memory_;
   std::optional<Journal> journal_;
   std::function<void()> on_serving_;
   OpenFiles files_;

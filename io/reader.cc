@@ -310,7 +310,11 @@ void Reader::Work(size_t size) {
   } else {
     pulse_.fetch_add(1, std::memory_order_relaxed);
     setup_.handler->OnPacket(
-        Packet{.raw = *raw, .token = Token(slot, Unique{raw->header.unique})});
+        Packet{.raw = *raw,
+               .token = Token(slot, Unique{raw->header.unique}),
+               .origin = (raw->header.unique & kUniqueResend) != 0
+                             ? Packet::Origin::kAgain
+                             : Packet::Origin::kNew});
     pulse_.fetch_add(1, std::memory_order_relaxed);
   }
   switch (port_.End()) {

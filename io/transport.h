@@ -141,8 +141,11 @@ class Token {
 };
 
 struct Packet {
+  // kAgain: an earlier server may have executed it, and has not answered.
+  enum class Origin : uint8_t { kNew, kAgain };
   proto::RawRequest raw;
   Token token;
+  Origin origin = Origin::kNew;
 };
 
 class PacketHandler {

@@ -25,19 +25,53 @@ bool StaysInPlace(const proto::OpRow& row) {
 
 }  // namespace
 
-UringEntry::UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size)
-    : lane_(lane), queue_(queue) {
+UringEntry::UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size,
+                       UringMemory* memory)
+    : UringEntry(lane, queue, payload_size, memory,
+                 memory != nullptr && payload_size <= memory->payload_size()
+                     ? memory->Take(queue->id)
+                     : nullptr) {
+  // What the last one to have the slot left there is no request.
+  if (slot_ != nullptr) headers() = {};
+}
+
+UringEntry::UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size,
+                       UringMemory* memory, UringMemory::Slot* slot)
+    : lane_(lane), queue_(queue), outlives_(memory), slot_(slot) {
   size_t total = kPage + RoundUp(payload_size);
+  if (slot_ != nullptr) {
+    memory_ = {slot_->buffers(), total};
+    UseMemory(payload_size);
+    return;
+  }
   void* at = mmap(nullptr, total, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) throw std::bad_alloc();
   memory_ = {static_cast<std::byte*>(at), total};
+  UseMemory(payload_size);
+}
+
+void UringEntry::UseMemory(size_t payload_size) {
   payload_ = memory_.subspan(kPage, payload_size);
   buffers_ = {iovec{memory_.data(), sizeof(abi::UringReqHeader)},
               iovec{payload_.data(), payload_.size()}};
 }
 
-UringEntry::~UringEntry() { munmap(memory_.data(), memory_.size()); }
+UringEntry::~UringEntry() {
+  if (slot_ != nullptr) {
+    outlives_->Give(slot_);
+  } else {
+    munmap(memory_.data(), memory_.size());
+  }
+}
+
+bool UringEntry::is_answered() const {
+  return slot_ == nullptr || slot_->answered.load() == commit_id();
+}
+
+void UringEntry::NoteCommitted(uint64_t commit_id) {
+  if (slot_ != nullptr) slot_->committed.store(commit_id);
+}
 
 abi::UringReqHeader& UringEntry::headers() const {
   return *reinterpret_cast<abi::UringReqHeader*>(memory_.data());
@@ -86,10 +120,14 @@ void UringEntry::Finish(const abi::OutHeader& header) {
   headers().ring_ent_in_out.payload_sz = static_cast<uint32_t>(payload);
   if (touched_ > kMuch && payload <= kPage) {
     auto idle = payload_.subspan(kPage);
-    madvise(idle.data(), idle.size(), MADV_DONTNEED);
+    madvise(idle.data(), idle.size(),
+            slot_ != nullptr ? MADV_REMOVE : MADV_DONTNEED);
     touched_ = 0;
   }
   touched_ = std::max(touched_, payload);
+  if (slot_ != nullptr) {
+    slot_->answered.store(commit_id(), std::memory_order_release);
+  }
   lane_->Answered(this);
 }
 

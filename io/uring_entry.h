@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "io/transport.h"
+#include "io/uring_memory.h"
 
 namespace handlefs::io {
 
@@ -30,8 +31,13 @@ class UringEntry final : public Exchange, public ReplyPort {
   // Who holds the buffers.
   enum class Place : uint8_t { kKernel, kServer, kGone };
 
-  // `payload_size` is what the kernel was told: max_write or more.
-  UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size);
+  // `payload_size` is what the kernel was told: max_write or more. `memory` is
+  // where the buffers outlive the server; null, or full: they end with it.
+  UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size,
+             UringMemory* memory);
+  // With the buffers of an earlier server, and what the kernel has put there.
+  UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size,
+             UringMemory* memory, UringMemory::Slot* slot);
   ~UringEntry() override;
   UringEntry(const UringEntry&) = delete;
   UringEntry& operator=(const UringEntry&) = delete;
@@ -40,6 +46,11 @@ class UringEntry final : public Exchange, public ReplyPort {
   const std::array<iovec, 2>& buffers() const { return buffers_; }
   UringQueue& queue() const { return *queue_; }
   uint64_t commit_id() const;
+  // The reply is in the buffers. False after a Finish that was not for this
+  // request: an earlier server was killed before.
+  bool is_answered() const;
+  // The kernel has taken the reply.
+  void NoteCommitted(uint64_t commit_id);
   uint64_t node() const { return node_; }  // of the request that was read
 
   // What the kernel has put into the buffers. EINVAL: its sizes contradict each
@@ -58,9 +69,12 @@ class UringEntry final : public Exchange, public ReplyPort {
 
  private:
   abi::UringReqHeader& headers() const;
+  void UseMemory(size_t payload_size);
 
   UringLane* const lane_;
   UringQueue* const queue_;
+  UringMemory* outlives_ = nullptr;
+  UringMemory::Slot* slot_ = nullptr;  // of it
   std::span<std::byte> memory_;
   std::array<iovec, 2> buffers_{};
   std::vector<std::byte> aside_;

@@ -190,6 +190,7 @@ void UringLane::Register(UringEntry* entry) {
 void UringLane::Commit(UringEntry* entry) {
   if (entry->place != UringEntry::Place::kServer) return;
   entry->registered = true;
+  committing_.push_back({entry, entry->commit_id()});
   Prepare(entry, proto::kUringCommitAndFetch, entry->commit_id());
 }
 
@@ -225,9 +226,44 @@ void UringLane::CommitReturned() {
 }
 
 void UringLane::Add(UringQueue& queue) {
-  entries_.push_back(
-      std::make_unique<UringEntry>(this, &queue, setup_.payload_size));
+  entries_.push_back(std::make_unique<UringEntry>(
+      this, &queue, setup_.payload_size, setup_.memory));
   ++queue.entries;
+}
+
+// What is in the buffers of an earlier server: a request that it had not
+// answered, or an answer that the kernel may not have taken.
+void UringLane::Adopt() {
+  for (UringMemory::Slot* slot : setup_.inherited) {
+    for (UringQueue& queue : queues_) {
+      if (queue.id != slot->queue) continue;
+      entries_.push_back(std::make_unique<UringEntry>(
+          this, &queue, setup_.payload_size, setup_.memory, slot));
+      ++queue.entries;
+      UringEntry* entry = entries_.back().get();
+      entry->registered = true;
+      if (entry->is_answered()) {
+        Commit(entry);
+      } else {
+        Work(entry, Packet::Origin::kAgain);
+      }
+      break;
+    }
+  }
+}
+
+void UringLane::Drop(UringEntry* entry) {
+  if (entry->queue().probe == entry) entry->queue().probe = nullptr;
+  std::erase_if(committing_,
+                [&](const Committed& c) { return c.entry == entry; });
+  std::erase_if(entries_, [&](const auto& e) { return e.get() == entry; });
+}
+
+void UringLane::NoteCommitted() {
+  for (const Committed& committed : committing_) {
+    committed.entry->NoteCommitted(committed.commit_id);
+  }
+  committing_.clear();
 }
 
 void UringLane::Grow(UringQueue& queue) {
@@ -334,6 +370,7 @@ void UringLane::ReopenUntilMade() {
 void UringLane::Serve() {
   for (auto& entry : entries_) Register(entry.get());
   ArmWake();
+  Adopt();
   while (order_.load(std::memory_order_relaxed) != Order::kStop) {
     NudgeDryQueues();
     int rc = io_uring_submit_and_wait(&ring_, 1);
@@ -343,6 +380,7 @@ void UringLane::Serve() {
       ReopenUntilMade();
       continue;
     }
+    NoteCommitted();
     CheckProbes();
     Reap();
     if (retry_.empty()) continue;
@@ -374,7 +412,7 @@ void UringLane::OnEntry(UringEntry* entry, int result) {
   --queue.in_kernel;
   entry->place = UringEntry::Place::kServer;
   if (result == 0) {
-    Work(entry);
+    Work(entry, Packet::Origin::kNew);
     return;
   }
   if (result == -EAGAIN && !entry->registered) {
@@ -391,6 +429,7 @@ void UringLane::OnEntry(UringEntry* entry, int result) {
   // Nobody waits any more, or the kernel took the reply for a wrong one; the
   // request has ended, and the entry with it.
   DevPort::CountRefused(-result);
+  Drop(entry);
   if (queue.in_kernel == 0) Grow(queue);
 }
 
@@ -402,7 +441,7 @@ void UringLane::OnRegisterFailed(UringEntry* entry, int error) {
                              entry->queue().id, ": ", std::strerror(error)));
 }
 
-void UringLane::Work(UringEntry* entry) {
+void UringLane::Work(UringEntry* entry, Packet::Origin origin) {
   entry->registered = true;
   auto raw = entry->Read();
   if (!raw.ok()) {
@@ -422,7 +461,9 @@ void UringLane::Work(UringEntry* entry) {
   node_.store(raw->header.nodeid, std::memory_order_relaxed);
   pulse_.fetch_add(1, std::memory_order_relaxed);
   setup_.handler->OnPacket(
-      Packet{.raw = *raw, .token = Token(entry, Unique{raw->header.unique})});
+      Packet{.raw = *raw,
+             .token = Token(entry, Unique{raw->header.unique}),
+             .origin = origin});
   pulse_.fetch_add(1, std::memory_order_relaxed);
   if (UringQueue& queue = entry->queue(); queue.in_kernel == 0) Grow(queue);
 }

@@ -61,6 +61,10 @@ class UringLane {
     size_t depth = 4;
     // Beside a lane that is stuck: requests may wait already.
     bool is_relief = false;
+    // Null: buffers end with the server.
+    UringMemory* memory = nullptr;
+    // What an earlier server left of these queues.
+    std::vector<UringMemory::Slot*> inherited = {};
     std::vector<uint64_t> hints = {};  // what that lane is at
     PacketHandler* handler = nullptr;
     // Called by the lane's thread if a queue cannot be registered (once), or
@@ -105,7 +109,10 @@ class UringLane {
   void Reap();
   void OnEntry(UringEntry* entry, int result);
   void OnRegisterFailed(UringEntry* entry, int error);
-  void Work(UringEntry* entry);
+  void Work(UringEntry* entry, Packet::Origin origin);
+  void Adopt();
+  void Drop(UringEntry* entry);
+  void NoteCommitted();
   void Add(UringQueue& queue);
   void Grow(UringQueue& queue);
   void NudgeDryQueues();
@@ -127,6 +134,11 @@ class UringLane {
   std::vector<UringQueue> queues_;  // not resized: entries point into it
   std::vector<std::unique_ptr<UringEntry>> entries_;
   std::vector<UringEntry*> retry_;  // REGISTER said EAGAIN
+  struct Committed {
+    UringEntry* entry;
+    uint64_t commit_id;
+  };
+  std::vector<Committed> committing_;  // not submitted yet
   bool reported_ = false;
   std::atomic<uint64_t> pulse_{0};
   std::atomic<uint64_t> node_{0};  // of the request that is worked on

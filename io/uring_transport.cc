@@ -67,6 +67,20 @@ UringTransport::UringTransport(BorrowedFd device, const Config& config,
 
 UringTransport::~UringTransport() = default;
 
+// Of the group's queues; what holds nothing that anybody waits for is free.
+std::vector<UringMemory::Slot*> UringTransport::TakeInherited(
+    const Group& group) {
+  std::vector<UringMemory::Slot*> out;
+  std::erase_if(inherited_, [&](UringMemory::Slot* slot) {
+    if (std::ranges::find(group.queues, slot->queue) == group.queues.end()) {
+      return false;
+    }
+    out.push_back(slot);
+    return true;
+  });
+  return out;
+}
+
 std::unique_ptr<UringLane> UringTransport::MakeLane(const Group& group,
                                                     Role role) {
   std::vector<uint64_t> hints;
@@ -74,6 +88,8 @@ std::unique_ptr<UringLane> UringTransport::MakeLane(const Group& group,
     for (uint64_t node : lane->hints()) hints.push_back(node);
   }
 
+  std::vector<UringMemory::Slot*> inherited;
+  if (role == Role::kFirst) inherited = TakeInherited(group);
   return std::make_unique<UringLane>(
       UringLane::Setup{.device = device_,
                        .queues = group.queues,
@@ -81,6 +97,8 @@ std::unique_ptr<UringLane> UringTransport::MakeLane(const Group& group,
                        .payload_size = config_.payload_size,
                        .depth = config_.depth,
                        .is_relief = role == Role::kRelief,
+                       .memory = config_.memory,
+                       .inherited = std::move(inherited),
                        .hints = std::move(hints),
                        .handler = &handler_,
                        .report = config_.report});
@@ -92,6 +110,18 @@ absl::StatusOr<std::unique_ptr<UringTransport>> UringTransport::Create(
   std::unique_ptr<UringTransport> transport(
       new UringTransport(device, config, handler));
   transport->queues_ = cpus.possible;
+  if (config.memory != nullptr) {
+    for (UringMemory::Slot* slot : config.memory->Inherited()) {
+      auto* headers =
+          reinterpret_cast<const abi::UringReqHeader*>(slot->buffers());
+      uint64_t last = headers->ring_ent_in_out.commit_id;
+      if (last == 0 || slot->committed.load() == last) {
+        config.memory->Give(slot);
+      } else {
+        transport->inherited_.push_back(slot);
+      }
+    }
+  }
   Group offline;
   // Where the numbers of CPUs have gaps, the kernel's queues have none: it
   // sends what comes from beyond the last one to queue 0.

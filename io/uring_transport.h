@@ -46,6 +46,9 @@ class UringTransport {
     size_t payload_size = 1 << 20;  // at least what INIT says of max_write
     unsigned max_lanes = 8;         // of one CPU
     size_t depth = 4;               // entries of a queue to begin with
+    // Null: buffers end with the server. Else it outlives the transport, which
+    // goes on with what an earlier one left there.
+    UringMemory* memory = nullptr;
     // Any thread: a queue that cannot be served as it should; one line.
     std::function<void(std::string)> report;
   };
@@ -79,11 +82,13 @@ class UringTransport {
                  PacketHandler& handler);
   enum class Role { kFirst, kRelief };
   std::unique_ptr<UringLane> MakeLane(const Group& group, Role role);
+  std::vector<UringMemory::Slot*> TakeInherited(const Group& group);
 
   const BorrowedFd device_;
   const Config config_;
   PacketHandler& handler_;
   size_t queues_ = 0;
+  std::vector<UringMemory::Slot*> inherited_;
   std::atomic<bool> started_{false};
   std::vector<Group> groups_;  // the watchdog's once started
 };

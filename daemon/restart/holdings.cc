@@ -29,6 +29,7 @@ void ForEach(const HoldingsView& view,
   visit("server_socket", view.server_socket);
   visit("fallback", view.fallback);
   visit("asker", view.asker);
+  if (view.rings != nullptr) visit("rings", view.rings->memory());
   for (const auto& [ref, fd] : view.fds) visit(absl::StrCat("kept.", ref), fd);
 }
 
@@ -78,6 +79,10 @@ absl::StatusOr<UniqueFd> WriteHoldings(const HoldingsView& view) {
       "\n", "is_ours ", view.is_ours ? 1 : 0, "\n", "server ", view.server,
       "\n", "paused_ns ", view.paused_ns, "\n", "failure ",
       Escaped(view.failure), "\n");
+  if (view.rings != nullptr) {
+    absl::StrAppend(&text, "rings_at ", view.rings->address(), "\n",
+                    "rings_payload ", view.rings->payload_size(), "\n");
+  }
   ForEach(view, [&](const std::string& name, BorrowedFd fd) {
     if (fd) absl::StrAppend(&text, name, " ", fd.get(), "\n");
   });
@@ -114,6 +119,8 @@ absl::StatusOr<std::optional<Holdings>> TakeHoldings() {
     text.append(part, static_cast<size_t>(n));
   }
   Holdings out;
+  UniqueFd rings;
+  int64_t rings_at = 0, rings_payload = 0;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     size_t space = line.find(' ');
@@ -169,6 +176,12 @@ absl::StatusOr<std::optional<Holdings>> TakeHoldings() {
       out.fallback = fd();
     } else if (name == "asker") {
       out.asker = fd();
+    } else if (name == "rings") {
+      rings = fd();
+    } else if (name == "rings_at") {
+      rings_at = *n;
+    } else if (name == "rings_payload") {
+      rings_payload = *n;
     } else if (name.starts_with("kept.")) {
       auto ref = NumberOf(name.substr(5));
       if (!ref) return bad(line);
@@ -180,6 +193,12 @@ absl::StatusOr<std::optional<Holdings>> TakeHoldings() {
   if (!out.state || !out.source.root || !out.source.dir ||
       !out.mounted.device) {
     return bad("something is missing");
+  }
+  if (rings) {
+    out.rings =
+        io::UringMemory::Map(std::move(rings), static_cast<uintptr_t>(rings_at),
+                             static_cast<size_t>(rings_payload));
+    if (out.rings == nullptr) return bad("no room for the rings");
   }
   return std::optional<Holdings>(std::move(out));
 }

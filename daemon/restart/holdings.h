@@ -17,6 +17,7 @@
 #include "daemon/restart/state.h"
 #include "handles/source.h"
 #include "io/base/fd.h"
+#include "io/uring_memory.h"
 
 namespace handlefs {
 
@@ -26,6 +27,7 @@ struct Holdings {
   Mounted mounted;
   bool is_ours = true;
   KeptFds fds;
+  std::unique_ptr<io::UringMemory> rings;  // none without io_uring
   UniqueFd control;  // the listening socket; none if there is none
   // A server that goes on, and this end of the pair it talks through; or none.
   pid_t server = 0;
@@ -50,6 +52,7 @@ struct HoldingsView {
   BorrowedFd control;
   pid_t server = 0;
   BorrowedFd server_socket;
+  const io::UringMemory* rings = nullptr;
   BorrowedFd fallback;
   BorrowedFd asker;
   int64_t paused_ns = 0;

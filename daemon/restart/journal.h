@@ -103,8 +103,11 @@ class Journal {
 class Intent {
  public:
   Intent() = default;
-  Intent(Journal* journal, Unique unique) : journal_(journal), unique_(unique) {
-    if (journal != nullptr && (Raw(unique) & kUniqueResend) != 0) {
+  // kAgain: an earlier server may have begun it.
+  enum class Turn { kFirst, kAgain };
+  Intent(Journal* journal, Unique unique, Turn turn)
+      : journal_(journal), unique_(unique), turn_(turn) {
+    if (journal != nullptr && turn == Turn::kAgain) {
       earlier_ = journal->Find(unique);
     }
   }
@@ -132,10 +135,12 @@ class Intent {
     if (entry_ != nullptr) journal_->Done(*entry_, payload, error);
   }
   Unique unique() const { return unique_; }
+  bool is_again() const { return turn_ == Turn::kAgain; }
 
  private:
   Journal* journal_ = nullptr;
   Unique unique_{0};
+  Turn turn_ = Turn::kFirst;
   JournalEntry* entry_ = nullptr;
   std::optional<Journal::Earlier> earlier_;
 };

@@ -1,9 +1,11 @@
 #include "daemon/restart/keeper.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@
 #include "daemon/log.h"
 #include "daemon/restart/keeper_process.h"
 #include "daemon/serve.h"
+#include "io/slot.h"
 #include "proto/flags.h"
 
 namespace handlefs {
@@ -52,6 +55,9 @@ ExitCode Keeper::Run() {
     state_->counters().began_ns = Nanoseconds(absl::Now());
   }
   Listen();
+  if (rings_ == nullptr && options_.transport != Transport::kDev) {
+    rings_ = io::UringMemory::Create(io::PayloadSize(options_.max_write));
+  }
   while (!result_) {
     if (!server_.exists() && absl::Now() >= start_at_) {
       if (auto code = StartServer()) return *code;
@@ -65,6 +71,7 @@ ExitCode Keeper::Run() {
 
 void Keeper::TakeOver(Holdings holdings) {
   fds_ = std::move(holdings.fds);
+  rings_ = std::move(holdings.rings);
   control_ = std::move(holdings.control);
   asker_ = std::move(holdings.asker);
   fallback_ = std::move(holdings.fallback);
@@ -120,8 +127,8 @@ ExitCode Keeper::BeServer(UniqueFd socket) {
   asker_.reset();
   fallback_.reset();
   question_ = Question();
-  return ServeKept(options_, prepared_, *state_, fds_, socket, reports_,
-                   ready_);
+  return ServeKept(options_, prepared_, *state_, fds_, rings_.get(), socket,
+                   reports_, ready_);
 }
 
 void Keeper::Wait() {
@@ -145,6 +152,7 @@ void Keeper::Wait() {
   if (fds[4].revents != 0) OnControl();
   if (fds[5].revents != 0) OnProgramAnswered();
   if (server_.exists()) LookAtServer();
+  if (kicker_.exists()) (void)kicker_.Reap();
   std::erase_if(stuck_, [](Child& child) { return child.Reap().has_value(); });
   if (absl::Now() >= hand_over_until_ && server_.exists()) {
     // It hangs somewhere; what it has not finished comes again.
@@ -205,6 +213,7 @@ void Keeper::ServerServes() {
   serving_since_ = now;
   counters.serving_ns = Nanoseconds(now);
   if (was_serving_) {
+    KickQueues();
     counters.pause_ns =
         static_cast<uint64_t>(absl::ToInt64Nanoseconds(now - died_));
   } else {
@@ -213,6 +222,30 @@ void Keeper::ServerServes() {
   }
   fallback_.reset();
   EndChange(std::exchange(went_back_, ""));
+}
+
+// What came over io_uring while nobody served waits in the kernel, which looks
+// at it when the next request of the same CPU is answered (Linux 6.14 to 6.18).
+// So each CPU asks something.
+void Keeper::KickQueues() {
+  auto session = state_->session();
+  if (!session || !prepared_.is_ours) return;
+  auto flags =
+      proto::InitFlags::FromWire(session->init.flags, session->init.flags2);
+  if (!flags.Has(proto::init::kOverIoUring)) return;
+  if (kicker_.exists() && !kicker_.Reap()) stuck_.push_back(std::move(kicker_));
+  kicker_ = Child::Fork();
+  if (!kicker_.is_child()) return;
+  const long cpus = sysconf(_SC_NPROCESSORS_CONF);
+  for (long cpu = 0; cpu < cpus && cpu < CPU_SETSIZE; ++cpu) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<size_t>(cpu), &one);
+    if (sched_setaffinity(0, sizeof(one), &one) != 0) continue;
+    struct statfs ignored;
+    (void)statfs(prepared_.mounted.mount_point.c_str(), &ignored);
+  }
+  _exit(0);
 }
 
 void Keeper::LookAtServer() {

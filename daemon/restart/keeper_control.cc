@@ -185,6 +185,7 @@ HoldingsView Keeper::Held() const {
           .control = control_,
           .server = 0,
           .server_socket = {},
+          .rings = rings_.get(),
           .fallback = {},
           .asker = asker_,
           .paused_ns = absl::ToUnixNanos(died_),

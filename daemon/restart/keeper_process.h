@@ -57,6 +57,7 @@ class Keeper {
   void Unmount(Unmount how);
   void Stop();
   void ServerServes();
+  void KickQueues();
 
   // keeper_control.cc
   void Listen();
@@ -82,6 +83,7 @@ class Keeper {
 
   UniqueFd signals_;
   KeptFds fds_;
+  std::unique_ptr<io::UringMemory> rings_;
 
   Child server_;
   UniqueFd socket_;
@@ -110,6 +112,7 @@ class Keeper {
   std::string went_back_;  // why this program runs again
 
   Child unmounter_;
+  Child kicker_;
   int orders_to_end_ = 0;
   enum class Ending { kNo, kUnmounting, kDraining, kStopping };
   Ending ending_ = Ending::kNo;
