@@ -98,7 +98,11 @@ Status Ops::Read(OpContext context, const Req<Opcode::kRead>& request,
       continue;
     }
     if (n == 0) break;
-    if (errno == EINTR && context.place == Place::kReader) continue;
+    if (errno == EINTR) {
+      if (context.place == Place::kReader) continue;
+      // Not the part that was read: the kernel would take it for the end.
+      return Errno(EINTR);
+    }
     if (errno == EAGAIN && flags != 0) {
       out.Clear();
       return kWouldWait;

@@ -204,7 +204,7 @@ Result<abi::EntryOut> Ops::Link(OpContext context,
   if (context.intent->earlier() != nullptr) {
     uint64_t there = nodes_.Fingerprint(*dir, name);
     if (there != 0 && there == nodes_.Fingerprint(*file, "")) {
-      nodes_.GotName(old);
+      nodes_.GotName(old, request.node(), *dir, name);
       return Made(*dir, request.node(), name, {});
     }
   }
@@ -217,7 +217,7 @@ Result<abi::EntryOut> Ops::Link(OpContext context,
     rc = linkat(AT_FDCWD, path, dir->get(), name, AT_SYMLINK_FOLLOW);
   }
   RETURN_IF_ERROR(Check(rc));
-  nodes_.GotName(old);
+  nodes_.GotName(old, request.node(), *dir, name);
   return Made(*dir, request.node(), name, {});
 }
 

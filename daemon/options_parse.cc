@@ -1,6 +1,7 @@
 #include <algorithm>
-#include <array>
+#include <numeric>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "daemon/options.h"
@@ -63,9 +64,40 @@ absl::Status Set(Options& options, const OptionRow& row,
   return status;
 }
 
+// How many letters are wrong, missing or too many.
+size_t Distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1,
+                         diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row.back();
+}
+
 absl::Status Unknown(std::string_view name) {
-  return BadOption(absl::StrCat("unknown option '", Str(name),
-                                "'; handlefs --help lists them"));
+  const std::string normal = Normal(name);
+  std::string_view best;
+  // Short names are near to everything.
+  size_t least = std::min<size_t>(3, normal.size() / 2);
+  auto look = [&](std::string_view known) {
+    const size_t distance = Distance(normal, known);
+    if (distance >= least) return;
+    least = distance;
+    best = known;
+  };
+  for (const OptionRow& row : OptionTable()) look(row.name);
+  for (const MountWord& word : MountWords()) look(word.name);
+  return BadOption(
+      absl::StrCat("unknown option '", Str(name), "'; ",
+                   best.empty() ? "" : absl::StrCat("is it ", Str(best), "? "),
+                   "handlefs --help lists them"));
 }
 
 absl::Status ApplyList(Options& options, std::string_view list) {

@@ -303,9 +303,11 @@ constexpr OptionRow kRows[] = {
      .name = "restart",
      .metavar = "off|best|lossless",
      .by_default = "best",
-     .help = "what must outlive a change of daemons",
-     .more = "off: the mount ends with its daemon. best: a daemon that follows "
-             "takes over what it can. lossless: only if nothing is lost.",
+     .help = "whether the mount outlives its server",
+     .more = "off: the mount ends with its server. best: another server "
+             "follows one that died, under the live mount, where that can be "
+             "had. lossless: the start fails where it cannot.",
+     .cost = "a second, small process with best and lossless",
      .set =
          [](Options& o, std::string_view v) {
            return Choose(o.restart, v,

@@ -33,13 +33,13 @@ struct OptionRow {
   char letter = 0;  // -f
   OptionValue value = OptionValue::kNeeded;
   // "a|b": these words; words in capitals stand for what they say.
-  std::string_view metavar = "";
+  std::string_view metavar = {};
   // A value; in parentheses what applies where none is given.
-  std::string_view by_default = "";
+  std::string_view by_default = {};
   std::string_view help;         // one line
   std::string_view more;         // the whole story
-  std::string_view cost = "";    // of other values than the default
-  std::string_view kernel = "";  // what it needs
+  std::string_view cost = {};    // of other values than the default
+  std::string_view kernel = {};  // what it needs
   OptionScope scope = OptionScope::kEverywhere;
   OptionChange change = OptionChange::kAtStart;
   // How a value is read into Options; "" where it stands alone.

@@ -5,7 +5,9 @@
 
 #include <array>
 #include <charconv>
+#include <csignal>
 #include <cstdio>
+#include <optional>
 #include <string_view>
 
 #include "io/base/fd.h"
@@ -25,21 +27,38 @@ uint64_t SetOf(std::string_view status, std::string_view key) {
   return set;
 }
 
+struct Signals {
+  uint64_t pending = 0, blocked = 0;
+};
+// Nothing for a thread that is gone.
+std::optional<Signals> SignalsOf(uint32_t tid) {
+  char path[32];
+  std::snprintf(path, sizeof(path), "/proc/%u/status", tid);
+  UniqueFd fd(open(path, O_RDONLY | O_CLOEXEC));
+  if (!fd) return {};
+  std::array<char, 8192> buffer;
+  ssize_t n = read(fd.get(), buffer.data(), buffer.size());
+  if (n <= 0) return {};
+  std::string_view status(buffer.data(), static_cast<size_t>(n));
+  return Signals{
+      .pending = SetOf(status, "\nSigPnd:") | SetOf(status, "\nShdPnd:"),
+      .blocked = SetOf(status, "\nSigBlk:")};
+}
+
 }  // namespace
 
 bool HasPendingSignal(uint32_t tid) {
   if (tid == 0) return false;
-  char path[32];
-  std::snprintf(path, sizeof(path), "/proc/%u/status", tid);
-  UniqueFd fd(open(path, O_RDONLY | O_CLOEXEC));
-  if (!fd) return false;
-  std::array<char, 8192> buffer;
-  ssize_t n = read(fd.get(), buffer.data(), buffer.size());
-  if (n <= 0) return false;
-  std::string_view status(buffer.data(), static_cast<size_t>(n));
-  uint64_t pending = SetOf(status, "\nSigPnd:") | SetOf(status, "\nShdPnd:");
+  auto signals = SignalsOf(tid);
   // What is ignored is not kept pending, unless it is blocked.
-  return (pending & ~SetOf(status, "\nSigBlk:")) != 0;
+  return signals && (signals->pending & ~signals->blocked) != 0;
+}
+
+bool IsDying(uint32_t tid) {
+  if (tid == 0) return false;
+  auto signals = SignalsOf(tid);
+  // Whatever signal it is that kills a process, each thread gets this one.
+  return !signals || (signals->pending >> (SIGKILL - 1) & 1) != 0;
 }
 
 }  // namespace handlefs

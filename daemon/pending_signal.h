@@ -13,6 +13,10 @@ namespace handlefs {
 // a thread that is gone. Reads /proc: some 20 us.
 bool HasPendingSignal(uint32_t tid);
 
+// Whether the thread is being killed, and will not see an answer; so is one
+// that is gone. False for 0.
+bool IsDying(uint32_t tid);
+
 }  // namespace handlefs
 
 #endif  // HANDLEFS_DAEMON_PENDING_SIGNAL_H_

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "daemon/log.h"
+#include "daemon/pending_signal.h"
 #include "proto/text.h"
 
 namespace handlefs {
@@ -61,6 +62,15 @@ Policy MakePolicy(const Options& options, const Negotiated& negotiated) {
   return policy;
 }
 
+// A signal that a program survives must not make its fsync(2) or write(2) fail
+// with EINTR, which no local file system does: databases take that for data
+// that is lost. An open may wait for another process's lease, as on the host.
+bool MayCallOff(const io::Packet& packet) {
+  const abi::InHeader& header = packet.raw.header;
+  return header.opcode == static_cast<uint32_t>(Opcode::kOpen) ||
+         IsDying(header.pid);
+}
+
 }  // namespace
 
 Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
@@ -81,6 +91,7 @@ Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
     pool_ = std::make_unique<io::OffloadPool>(
         options.threads, [this] { OnThreadStart(); },
         [this](io::Packet packet) { Run(std::move(packet), Place::kPool); });
+    pool_->MayCallOff(&MayCallOff);
     pool_->OnCalledOff([this](const io::Packet& packet, Errno error) {
       TraceReply(packet.raw,
                  proto::MakeErrorHeader(packet.token.unique(), error), {});

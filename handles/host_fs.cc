@@ -5,6 +5,7 @@
 #include <sys/statfs.h>
 #include <sys/utsname.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -128,6 +129,52 @@ Result<std::unique_ptr<HostFs>> HostFsSet::Inspect(UniqueFd mount,
   return fs;
 }
 
+namespace {
+// In the vault, with a descriptor of the top directory if it is one.
+struct Record {
+  uint32_t tag;
+  int32_t mount_id;
+  uint16_t index;
+  uint16_t spare[3];
+};
+}  // namespace
+
+void HostFsSet::TakeOver(Vault& vault) {
+  vault_ = &vault;
+  std::vector<Vault::Item> items = vault.Inherited(Vault::Kind::kFileSystem);
+  auto index_of = [](const Vault::Item& item) {
+    Record record;
+    return Vault::Read(item, record) ? record.index : uint16_t{0};
+  };
+  std::sort(items.begin(), items.end(), [&](const auto& a, const auto& b) {
+    return index_of(a) < index_of(b);
+  });
+  for (Vault::Item& item : items) {
+    Record record;
+    if (!Vault::Read(item, record)) continue;
+    auto fs = std::make_unique<HostFs>();
+    std::string why;
+    if (item.fd) {
+      UniqueFd top(fcntl(item.fd.get(), F_DUPFD_CLOEXEC, 0));
+      auto inspected = Inspect(std::move(top), identity_, &why);
+      if (inspected.ok()) fs = std::move(*inspected);
+    }
+    fs->kept = std::move(item.fd);
+    fs->mount_id = record.mount_id;
+    fs->tag = record.tag;
+    absl::MutexLock lock(&mutex_);
+    // Numbers go on where they were, whatever happened to those between.
+    while (all_.size() < record.index) {
+      all_.push_back(std::make_unique<HostFs>());
+      all_.back()->index = static_cast<uint16_t>(all_.size() - 1);
+      all_.back()->mount_id = -1;
+    }
+    if (all_.size() != record.index) continue;
+    fs->index = record.index;
+    all_.push_back(std::move(fs));
+  }
+}
+
 const HostFs& HostFsSet::at(uint16_t index) const {
   if (index == 0) return *main_;
   absl::MutexLock lock(&mutex_);
@@ -154,7 +201,9 @@ Result<const HostFs*> HostFsSet::Of(int mount_id, BorrowedFd dir,
   // What else fails (EMFILE) says nothing of the file system.
   if (!top && errno != ENOTDIR && errno != ELOOP) return LastErrno();
   std::unique_ptr<HostFs> fs;
+  UniqueFd kept;
   if (top) {
+    if (vault_ != nullptr) kept.reset(fcntl(top.get(), F_DUPFD_CLOEXEC, 0));
     ASSIGN_OR_RETURN(struct statx stx, Look(top));
     if (stx.stx_mnt_id != static_cast<uint64_t>(mount_id)) {
       return Errno(ESTALE);
@@ -174,6 +223,15 @@ Result<const HostFs*> HostFsSet::Of(int mount_id, BorrowedFd dir,
   fs->index = static_cast<uint16_t>(all_.size());
   // One file system mounted twice: either mount opens its handles.
   while (ByTagLocked(fs->tag) != nullptr) ++fs->tag;
+  if (vault_ != nullptr) {
+    (void)vault_->PutStruct(Vault::Kind::kFileSystem,
+                            Record{.tag = fs->tag,
+                                   .mount_id = mount_id,
+                                   .index = fs->index,
+                                   .spare = {}},
+                            kept);
+    fs->kept = std::move(kept);
+  }
   all_.push_back(std::move(fs));
   return all_.back().get();
 }

@@ -24,6 +24,7 @@
 #include "handles/host_handle.h"
 #include "handles/source.h"
 #include "io/base/fd.h"
+#include "io/base/vault.h"
 #include "proto/base/errno.h"
 
 namespace handlefs {
@@ -43,6 +44,7 @@ struct HostFs {
   uint64_t dev = 0;
   uint64_t magic = 0;        // f_type
   UniqueFd mount;            // for open_by_handle_at; none if !has_handles
+  UniqueFd kept;             // what the vault has of it
   bool has_handles = false;  // handles can be made and opened
   Codec codec;
   bool is_remote = false;  // NFS, CIFS, 9p, ceph, FUSE: metadata may hang
@@ -60,6 +62,10 @@ class HostFsSet {
   // and `why_not_handles()` tells the reason.
   static absl::StatusOr<std::unique_ptr<HostFsSet>> Make(const Source& source,
                                                          Identity identity);
+
+  // Before any request: file systems that earlier servers met, with the same
+  // index and tag.
+  void TakeOver(Vault& vault);
 
   const HostFs& main() const { return *main_; }
   const HostFs& at(uint16_t index) const;
@@ -89,6 +95,7 @@ class HostFsSet {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t TagOf(uint64_t dev, uint64_t subvolume);
 
+  Vault* vault_ = nullptr;  // set before any request
   Identity identity_ = Identity::kAuto;
   std::string why_not_handles_;
   const HostFs* main_ = nullptr;

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -19,6 +21,143 @@ uint32_t AddSaturated(uint32_t a, uint32_t b) {
 }
 
 }  // namespace
+
+// In the vault; behind it the bytes of the handle, or the name.
+struct NodeTable::Record {
+  uint64_t id;
+  uint64_t dev;
+  uint64_t ino;
+  int64_t birth_ns;
+  uint64_t parent;
+  uint32_t tag;
+  uint16_t fs;
+  uint16_t type;
+  Kind kind;  // kHeap stands for both kinds of handles
+  uint8_t handle_size;
+  uint16_t name_size;
+  uint32_t spare;
+};
+
+void NodeTable::Note(Shard& shard, const Entry& entry, const Record& record,
+                     std::span<const std::byte> tail) {
+  std::vector<std::byte> data(sizeof(record) + tail.size());
+  std::memcpy(data.data(), &record, sizeof(record));
+  if (!tail.empty()) {
+    std::memcpy(&data[sizeof(record)], tail.data(), tail.size());
+  }
+  Vault::Ref& ref = shard.records[entry.id];
+  // The new one first: a node that has none is lost.
+  Vault::Ref old = std::exchange(ref, vault_->Put(Vault::Kind::kNode, data));
+  NoteCount(shard, entry);
+  vault_->Erase(old);
+}
+
+void NodeTable::Note(Shard& shard, const Entry& entry, const ByHandle& file) {
+  if (vault_ == nullptr) return;
+  Record record{};
+  record.id = entry.id;
+  record.tag = file.tag;
+  record.fs = file.fs;
+  record.type = static_cast<uint16_t>(file.handle.type);
+  record.kind = Kind::kHeap;
+  record.handle_size = file.handle.size;
+  Note(shard, entry, record, file.handle.view());
+}
+
+void NodeTable::Note(Shard& shard, const Entry& entry, const ByNumbers& file,
+                     const ByName& where) {
+  if (vault_ == nullptr) return;
+  Record record{};
+  record.id = entry.id;
+  record.dev = file.dev;
+  record.ino = file.ino;
+  record.birth_ns = where.birth_ns;
+  record.parent = Raw(where.parent);
+  record.fs = file.fs;
+  record.kind = entry.kind;
+  record.name_size = static_cast<uint16_t>(where.name.size());
+  Note(shard, entry, record, std::as_bytes(std::span(where.name)));
+}
+
+void NodeTable::NoteCount(Shard& shard, const Entry& entry) {
+  if (vault_ == nullptr) return;
+  auto it = shard.records.find(entry.id);
+  if (it == shard.records.end() || it->second == Vault::kNoRef) return;
+  vault_->Word(it->second)->store(entry.lookups, std::memory_order_relaxed);
+}
+
+void NodeTable::NoteMoved(Shard& shard, uint64_t id, NodeId parent,
+                          const std::string& name) {
+  Entry* entry = FindIn(shard, id);
+  if (vault_ == nullptr || entry == nullptr) return;
+  auto where = shard.names.find(id);
+  if (where == shard.names.end()) return;
+  Note(shard, *entry, NumbersOf(*entry),
+       {.parent = parent, .name = name, .birth_ns = where->second.birth_ns});
+}
+
+void NodeTable::Restore(const Vault::Item& item, const Record& record) {
+  const std::byte* tail = item.data.data() + sizeof(record);
+  Entry entry;
+  ByName where{.parent = NodeId{record.parent}, .name = "", .birth_ns = 0};
+  if (record.kind == Kind::kHeap) {
+    ByHandle file{.fs = record.fs, .handle = {}, .tag = record.tag};
+    file.handle.type = record.type;
+    file.handle.size = record.handle_size;
+    std::memcpy(file.handle.bytes.data(), tail, record.handle_size);
+    entry = MakeEntry(file);
+  } else {
+    ByNumbers numbers{.fs = record.fs, .dev = record.dev, .ino = record.ino};
+    entry = MakeEntry(numbers, -1);
+    where.name.assign(reinterpret_cast<const char*>(tail), record.name_size);
+    where.birth_ns = record.birth_ns;
+  }
+  entry.id = record.id;
+  entry.lookups = static_cast<uint32_t>(
+      std::min<uint64_t>(item.word, std::numeric_limits<uint32_t>::max()));
+  Shard& shard = ShardOf(record.id);
+  absl::MutexLock lock(&shard.mutex);
+  shard.records[record.id] = item.ref;
+  InsertIn(shard, entry);
+  if (record.kind == Kind::kHeap) return;
+  shard.names[record.id] = where;
+  if (record.kind == Kind::kFd) {
+    Note(shard, entry, {.fs = record.fs, .dev = record.dev, .ino = record.ino},
+         where);
+  }
+}
+
+void NodeTable::TakeOver(Vault& vault) {
+  vault_ = &vault;
+  std::vector<Vault::Item> items = vault.Inherited(Vault::Kind::kNode);
+  std::vector<NodeId> parents;
+  for (const Vault::Item& item : items) {
+    Record record;
+    if (item.data.size() < sizeof(record)) continue;
+    std::memcpy(&record, item.data.data(), sizeof(record));
+    const bool by_handle = record.kind == Kind::kHeap;
+    const size_t tail = by_handle ? record.handle_size : record.name_size;
+    if (item.data.size() != sizeof(record) + tail ||
+        tail > (by_handle ? HostHandle::kMax : 255)) {
+      continue;
+    }
+    bool is_known;
+    {
+      Shard& shard = ShardOf(record.id);
+      absl::MutexLock lock(&shard.mutex);
+      is_known = FindIn(shard, record.id) != nullptr;
+    }
+    if (is_known) {
+      // A record was about to be replaced: either of the two does.
+      vault.Erase(item.ref);
+      continue;
+    }
+    Restore(item, record);
+    if (record.kind == Kind::kFd) parents.push_back(NodeId{record.parent});
+  }
+  // What is known by name holds its parent; what had a descriptor did not yet.
+  for (NodeId parent : parents) AddLookup(parent);
+}
 
 NodeTable::~NodeTable() {
   for (Shard& shard : shards_) {
@@ -174,13 +313,15 @@ NodeId NodeTable::AcquireFile(const File& file, Make make) {
     absl::MutexLock lock(&shard.mutex);
     Entry* entry = FindIn(shard, id);
     if (entry == nullptr) {
-      Entry fresh = make(shard, id);
+      Entry fresh;
       fresh.id = id;
+      make(shard, fresh);
       InsertIn(shard, fresh);
       return NodeId{id};
     }
     if (Same(*entry, file)) {
       entry->lookups = AddSaturated(entry->lookups, 1);
+      NoteCount(shard, *entry);
       return NodeId{id};
     }
   }
@@ -212,6 +353,7 @@ bool NodeTable::Adopt(NodeId id, const ByHandle& file) {
   Entry fresh = MakeEntry(file);
   fresh.id = Raw(id);
   fresh.lookups = 0;
+  Note(shard, fresh, file);
   InsertIn(shard, fresh);
   return true;
 }
@@ -225,14 +367,62 @@ std::optional<NodeId> NodeTable::Find(const ByNumbers& file) {
 }
 
 NodeId NodeTable::Acquire(const ByHandle& file) {
-  return AcquireFile(file, [&](Shard&, uint64_t) { return MakeEntry(file); });
+  return AcquireFile(file, [&](Shard& shard, Entry& fresh) {
+    shard.mutex.AssertHeld();
+    uint64_t id = fresh.id;
+    fresh = MakeEntry(file);
+    fresh.id = id;
+    Note(shard, fresh, file);
+  });
 }
 
-NodeId NodeTable::Acquire(const ByNumbers& file, UniqueFd fd) {
-  return AcquireFile(file, [&](Shard&, uint64_t) {
+// What is known by name and was just opened need not be, any more.
+bool NodeTable::ToFd(NodeId id, UniqueFd& fd) {
+  NodeId parent = kNoNode;
+  {
+    Shard& shard = ShardOf(Raw(id));
+    absl::MutexLock lock(&shard.mutex);
+    Entry* entry = FindIn(shard, Raw(id));
+    auto name = shard.names.find(Raw(id));
+    if (entry == nullptr || entry->kind != Kind::kName ||
+        name == shard.names.end()) {
+      return false;
+    }
+    uint32_t lookups = entry->lookups;
+    *entry = MakeEntry(NumbersOf(*entry), fd.release());
+    entry->id = Raw(id);
+    entry->lookups = lookups;
     descriptors_.fetch_add(1, std::memory_order_relaxed);
-    return MakeEntry(file, fd.release());
+    parent = name->second.parent;
+    Note(shard, *entry, NumbersOf(*entry), name->second);
+    if (vault_ == nullptr) shard.names.erase(name);
+  }
+  Forget(parent, 1);
+  return true;
+}
+
+NodeId NodeTable::Acquire(const ByNumbers& file, UniqueFd fd,
+                          std::optional<ByName> where) {
+  bool fresh = false;
+  std::optional<ByName> again;
+  if (vault_ != nullptr) again = where;
+  NodeId id = AcquireFile(file, [&](Shard& shard, Entry& entry) {
+    shard.mutex.AssertHeld();
+    descriptors_.fetch_add(1, std::memory_order_relaxed);
+    uint64_t own = entry.id;
+    entry = MakeEntry(file, fd.release());
+    entry.id = own;
+    fresh = true;
+    if (vault_ == nullptr) return;
+    // Without a name a pin has to find it.
+    Note(shard, entry, file, where.value_or(ByName{}));
+    if (where) shard.names[own] = std::move(*where);
   });
+  if (fresh || id == kNoNode) return id;
+  (void)ToFd(id, fd);
+  // The name that a successor would look for may be gone; this one is there.
+  if (again) Named(id, *std::move(again));
+  return id;
 }
 
 NodeId NodeTable::Acquire(const ByNumbers& file, ByName where) {
@@ -241,11 +431,14 @@ NodeId NodeTable::Acquire(const ByNumbers& file, ByName where) {
   bool fresh = false;
   // Counted first, so that a FORGET of the file cannot take it before.
   AddLookup(parent);
-  NodeId id = AcquireFile(file, [&](Shard& shard, uint64_t id) {
+  NodeId id = AcquireFile(file, [&](Shard& shard, Entry& entry) {
     shard.mutex.AssertHeld();
-    shard.names[id] = std::move(where);
+    uint64_t own = entry.id;
+    entry = MakeEntry(file, -1);
+    entry.id = own;
+    Note(shard, entry, file, where);
+    shard.names[own] = std::move(where);
     fresh = true;
-    return MakeEntry(file, -1);
   });
   if (!fresh) {
     Moved(id, parent, std::move(name));
@@ -286,7 +479,37 @@ Result<NodeTable::Found> NodeTable::Get(NodeId id) {
 bool NodeTable::IsByName(NodeId id) {
   Shard& shard = ShardOf(Raw(id));
   absl::MutexLock lock(&shard.mutex);
+  Entry* entry = FindIn(shard, Raw(id));
+  return entry != nullptr && entry->kind == Kind::kName;
+}
+
+bool NodeTable::NeedsName(NodeId id) {
+  Shard& shard = ShardOf(Raw(id));
+  absl::MutexLock lock(&shard.mutex);
   return shard.names.contains(Raw(id));
+}
+
+void NodeTable::Named(NodeId id, ByName where) {
+  if (vault_ == nullptr) return;
+  NodeId parent = where.parent;
+  AddLookup(parent);
+  NodeId uncounted = parent;
+  {
+    Shard& shard = ShardOf(Raw(id));
+    absl::MutexLock lock(&shard.mutex);
+    Entry* entry = FindIn(shard, Raw(id));
+    if (entry != nullptr &&
+        (entry->kind == Kind::kFd || entry->kind == Kind::kName)) {
+      ByName& known = shard.names[Raw(id)];
+      if (known.parent != where.parent || known.name != where.name) {
+        Note(shard, *entry, NumbersOf(*entry), where);
+        // Only what is known by name counts its parent.
+        if (entry->kind == Kind::kName) uncounted = known.parent;
+        known = std::move(where);
+      }
+    }
+  }
+  Forget(uncounted, 1);
 }
 
 void NodeTable::Moved(NodeId id, NodeId parent, std::string name) {
@@ -297,7 +520,12 @@ void NodeTable::Moved(NodeId id, NodeId parent, std::string name) {
     absl::MutexLock lock(&shard.mutex);
     auto it = shard.names.find(Raw(id));
     if (it != shard.names.end()) {
-      old = std::exchange(it->second.parent, parent);
+      NoteMoved(shard, Raw(id), parent, name);
+      Entry* entry = FindIn(shard, Raw(id));
+      // Only what is known by name counts its parent.
+      bool counts = entry != nullptr && entry->kind == Kind::kName;
+      NodeId before = std::exchange(it->second.parent, parent);
+      if (counts) old = before;
       it->second.name = std::move(name);
     }
   }
@@ -310,6 +538,7 @@ void NodeTable::AddLookup(NodeId id) {
   absl::MutexLock lock(&shard.mutex);
   if (Entry* entry = FindIn(shard, Raw(id))) {
     entry->lookups = AddSaturated(entry->lookups, 1);
+    NoteCount(shard, *entry);
   }
 }
 
@@ -327,6 +556,7 @@ bool NodeTable::Forget(NodeId id, uint64_t lookups) {
       // A saturated count is not known any more: the entry stays for good.
       if (entry->lookups != std::numeric_limits<uint32_t>::max()) {
         entry->lookups -= static_cast<uint32_t>(lookups);
+        NoteCount(shard, *entry);
       }
       return false;
     }
@@ -343,6 +573,12 @@ bool NodeTable::Forget(NodeId id, uint64_t lookups) {
       auto it = shard.names.find(Raw(id));
       parent = it->second.parent;
       shard.names.erase(it);
+    } else if (vault_ != nullptr) {
+      shard.names.erase(Raw(id));
+    }
+    if (auto it = shard.records.find(Raw(id)); it != shard.records.end()) {
+      vault_->Erase(it->second);
+      shard.records.erase(it);
     }
     EraseIn(shard, *entry);
   }

@@ -8,6 +8,10 @@
 //
 // Thread-safe. Entries count the kernel's lookups; Forget saturates, and a
 // forget of an unknown id is ignored.
+//
+// With a vault each entry has a record there, and its count in the record's
+// word. A successor knows by name what was known by a descriptor, until it is
+// looked up again.
 #ifndef HANDLEFS_HANDLES_NODE_TABLE_H_
 #define HANDLEFS_HANDLES_NODE_TABLE_H_
 
@@ -16,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,6 +29,7 @@
 #include "absl/synchronization/mutex.h"
 #include "handles/host_handle.h"
 #include "handles/siphash.h"
+#include "io/base/vault.h"
 #include "proto/base/ids.h"
 
 namespace handlefs {
@@ -52,9 +58,9 @@ class NodeTable {
   };
   // Where to find a file again for which there was no descriptor left.
   struct ByName {
-    NodeId parent;
+    NodeId parent = kNoNode;
     std::string name;
-    int64_t birth_ns;  // as in ByNumbers
+    int64_t birth_ns = 0;  // as in ByNumbers
   };
   struct Found {
     std::optional<ByHandle> handle;
@@ -64,13 +70,18 @@ class NodeTable {
   };
 
   explicit NodeTable(const HashKey& key) : key_(key) {}
+  // Before any request: what earlier servers left, and where things go from
+  // now on.
+  void TakeOver(Vault& vault);
   ~NodeTable();
   NodeTable(const NodeTable&) = delete;
   NodeTable& operator=(const NodeTable&) = delete;
 
   // The id of the file, with one more lookup.
   NodeId Acquire(const ByHandle& file);
-  NodeId Acquire(const ByNumbers& file, UniqueFd fd);
+  // `where` is what a successor finds it by; nothing for a file without a name.
+  NodeId Acquire(const ByNumbers& file, UniqueFd fd,
+                 std::optional<ByName> where = std::nullopt);
   // Over the budget of descriptors. The parent's entry is kept alive. A file
   // that is known by name already is known by this one from now on.
   NodeId Acquire(const ByNumbers& file, ByName where);
@@ -86,6 +97,10 @@ class NodeTable {
   // EMFILE etc. where the descriptor cannot be duplicated; ESTALE: unknown id.
   Result<Found> Get(NodeId id);
   bool IsByName(NodeId id);
+  // Its name is of use, to this server or a successor.
+  bool NeedsName(NodeId id);
+  // A file without a handle was seen under this name.
+  void Named(NodeId id, ByName where);
   // A rename through the mount: entries known by name follow it.
   void Moved(NodeId id, NodeId parent, std::string name);
   void AddLookup(NodeId id);
@@ -120,7 +135,9 @@ class NodeTable {
     std::vector<Entry> slots ABSL_GUARDED_BY(mutex);  // a power of two
     size_t used ABSL_GUARDED_BY(mutex) = 0;
     absl::flat_hash_map<uint64_t, ByName> names ABSL_GUARDED_BY(mutex);
+    absl::flat_hash_map<uint64_t, Vault::Ref> records ABSL_GUARDED_BY(mutex);
   };
+  struct Record;
   static constexpr size_t kShards = 16;
 
   Shard& ShardOf(uint64_t id) { return shards_[id >> 59 & (kShards - 1)]; }
@@ -145,8 +162,25 @@ class NodeTable {
   // One more lookup of a known file, or a new entry made by `make`.
   template <typename File, typename Make>
   NodeId AcquireFile(const File& file, Make make);
+  bool ToFd(NodeId id, UniqueFd& fd);
+
+  // Around the records.
+  void Note(Shard& shard, const Entry& entry, const Record& record,
+            std::span<const std::byte> tail)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  void Note(Shard& shard, const Entry& entry, const ByHandle& file)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  void Note(Shard& shard, const Entry& entry, const ByNumbers& file,
+            const ByName& where) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  void NoteCount(Shard& shard, const Entry& entry)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  void NoteMoved(Shard& shard, uint64_t id, NodeId parent,
+                 const std::string& name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  void Restore(const Vault::Item& item, const Record& record);
 
   const HashKey key_;
+  Vault* vault_ = nullptr;  // set before any request
   std::atomic<size_t> descriptors_{0};
   std::array<Shard, kShards> shards_;
 };

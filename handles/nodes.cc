@@ -250,14 +250,15 @@ Result<Nodes::Entry> Nodes::LookupByFd(BorrowedFd dir_fd, NodeId dir,
   }
   // By the name ".." a directory would be found in what lies in it.
   const bool up = std::string_view(name) == "..";
-  if (up || table_.descriptors() < config_.fd_budget) {
-    return MakeEntry(table_.Acquire(numbers, std::move(fd)), stx, 0);
+  NodeTable::ByName where{
+      .parent = dir, .name = name, .birth_ns = BirthOf(stx)};
+  if (up) return MakeEntry(table_.Acquire(numbers, std::move(fd)), stx, 0);
+  if (table_.descriptors() < config_.fd_budget) {
+    NodeId id = table_.Acquire(numbers, std::move(fd), std::move(where));
+    return MakeEntry(id, stx, 0);
   }
   any_by_name_.store(true, std::memory_order_relaxed);
-  return MakeEntry(
-      table_.Acquire(numbers,
-                     {.parent = dir, .name = name, .birth_ns = BirthOf(stx)}),
-      stx, 0);
+  return MakeEntry(table_.Acquire(numbers, std::move(where)), stx, 0);
 }
 
 Result<Nodes::Entry> Nodes::AdoptNameless(BorrowedFd fd) {
@@ -283,7 +284,15 @@ Result<Nodes::Entry> Nodes::AdoptNameless(BorrowedFd fd) {
       }
     }
   }
-  return MakeEntry(table_.Acquire(NumbersOf(stx, fs), std::move(path)), stx, 0);
+  auto pin =
+      std::make_shared<const UniqueFd>(fcntl(path.get(), F_DUPFD_CLOEXEC, 0));
+  NodeId id = table_.Acquire(NumbersOf(stx, fs), std::move(path));
+  // A successor has nothing else to find it by.
+  if (Vault::Ref kept = *pin ? pins_.KeepAhead(id, *pin) : Vault::kNoRef;
+      kept != Vault::kNoRef) {
+    pins_.Add(id, std::move(pin), kept);
+  }
+  return MakeEntry(id, stx, 0);
 }
 
 bool Nodes::IsInside(BorrowedFd dir) {
@@ -481,7 +490,11 @@ Status Nodes::TakeOver(Vault& vault) {
   // It is that of the process which opened it.
   proc_fds_ = OpenProcFds();
   if (!proc_fds_) return LastErrno();
+  fs_->TakeOver(vault);
+  table_.TakeOver(vault);
   pins_.Restore(vault);
+  // A successor knows by name what has no handle.
+  any_by_name_.store(true);
   return Ok();
 }
 
@@ -550,16 +563,26 @@ void Nodes::LostName(const Victim& victim) {
   // known by name would have to be found by this one.
   if (!stx.ok() || S_ISDIR(stx->stx_mode) || stx->stx_nlink == 0 ||
       (any_by_name_.load(std::memory_order_relaxed) &&
-       table_.IsByName(victim.id))) {
+       table_.NeedsName(victim.id))) {
     Vault::Ref pin = victim.pin;
-    // Somebody may stand in it.
-    if (pin == Vault::kNoRef && stx.ok() && S_ISDIR(stx->stx_mode)) {
+    // Somebody may stand in it; or it has another name, by which it can be
+    // opened at any moment.
+    if (pin == Vault::kNoRef && stx.ok() &&
+        (S_ISDIR(stx->stx_mode) || stx->stx_nlink > 0)) {
       pin = pins_.KeepAhead(victim.id, *victim.fd);
     }
     pins_.Add(victim.id, victim.fd, pin);
   } else {
     pins_.Erase(victim.pin);
   }
+}
+
+void Nodes::GotName(NodeId id, NodeId dir, BorrowedFd dir_fd,
+                    const char* name) {
+  if (auto stx = StatName(dir_fd, name); stx.ok() && IsTableId(id)) {
+    table_.Named(id, {.parent = dir, .name = name, .birth_ns = BirthOf(*stx)});
+  }
+  pins_.Remove(id);
 }
 
 void Nodes::Moved(NodeId dir, BorrowedFd dir_fd, const char* name) {

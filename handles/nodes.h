@@ -115,7 +115,7 @@ class Nodes {
   // later server; 0 if there is nothing of that name. "" is `dir` itself.
   uint64_t Fingerprint(BorrowedFd dir, const char* name) const;
   // LINK gave a nameless file a name.
-  void GotName(NodeId id) { pins_.Remove(id); }
+  void GotName(NodeId id, NodeId dir, BorrowedFd dir_fd, const char* name);
   // RENAME moved what is now `name` in `dir`.
   void Moved(NodeId dir, BorrowedFd dir_fd, const char* name);
 

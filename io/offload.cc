@@ -79,7 +79,7 @@ void OffloadPool::Forget(uint32_t group) {
 void OffloadPool::Submit(uint32_t group, Packet packet) {
   absl::MutexLock lock(&mutex_);
   ++groups_[group].queued;
-  queue_.push_back({group, std::move(packet)});
+  queue_.push_back({.group = group, .packet = std::move(packet)});
   Staff();
 }
 
@@ -98,7 +98,7 @@ void OffloadPool::Serve(Running& self) {
     --group.queued;
     ++group.running;
     self.busy = true;
-    self.interrupted = false;
+    self.interrupted = job.interrupted;
     self.unique = job.packet.token.unique();
     mutex_.Unlock();
     work_(std::move(job.packet));
@@ -111,15 +111,25 @@ void OffloadPool::Serve(Running& self) {
   mutex_.Unlock();
 }
 
+Packet OffloadPool::Withdraw(std::deque<Queued>::iterator at) {
+  Packet packet = std::move(at->packet);
+  const uint32_t group = at->group;
+  queue_.erase(at);
+  --groups_[group].queued;
+  Forget(group);
+  return packet;
+}
+
 bool OffloadPool::Interrupt(Unique target) {
   mutex_.Lock();
   for (auto it = queue_.begin(); it != queue_.end(); ++it) {
     if (it->packet.token.unique() != target) continue;
-    Packet packet = std::move(it->packet);
-    const uint32_t group = it->group;
-    queue_.erase(it);
-    --groups_[group].queued;
-    Forget(group);
+    it->interrupted = true;
+    if (!MayEnd(*it)) {
+      mutex_.Unlock();
+      return true;
+    }
+    Packet packet = Withdraw(it);
     mutex_.Unlock();
     CallOff(packet);
     return true;
@@ -136,12 +146,20 @@ bool OffloadPool::Interrupt(Unique target) {
 }
 
 void OffloadPool::Tick() {
-  absl::MutexLock lock(&mutex_);
-  for (Running& running : running_) {
-    if (running.busy && running.interrupted) {
-      pthread_kill(running.thread, InterruptSignal());
+  std::vector<Packet> ended;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (Running& running : running_) {
+      if (running.busy && running.interrupted) {
+        pthread_kill(running.thread, InterruptSignal());
+      }
+    }
+    for (size_t i = queue_.size(); i-- > 0;) {
+      auto it = queue_.begin() + static_cast<ptrdiff_t>(i);
+      if (MayEnd(*it)) ended.push_back(Withdraw(it));
     }
   }
+  for (Packet& packet : ended) CallOff(packet);
 }
 
 bool OffloadPool::Drain(absl::Duration timeout) {

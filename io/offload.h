@@ -4,8 +4,8 @@
 // that come meanwhile, so that one hung file system does not hold them up.
 //
 // A request waits in the queue or runs; INTERRUPT reaches it in both: queued,
-// it is answered EINTR at once; running, its thread gets a signal until the
-// system call returns.
+// it is answered EINTR as soon as it may be (MayCallOff); running, its thread
+// gets a signal until the system call returns, and the host decides.
 #ifndef HANDLEFS_IO_OFFLOAD_H_
 #define HANDLEFS_IO_OFFLOAD_H_
 
@@ -42,12 +42,19 @@ class OffloadPool {
   void OnCalledOff(std::function<void(const Packet&, Errno)> tell) {
     tell_ = std::move(tell);
   }
+  // Whether a queued request that was interrupted need not be done any more:
+  // asked at once and at each tick. Any may, if not set; before the first
+  // Submit.
+  void MayCallOff(std::function<bool(const Packet&)> may) {
+    may_call_off_ = std::move(may);
+  }
   // `group` tells file systems apart.
   void Submit(uint32_t group, Packet packet);
   // True if the request was found here.
   bool Interrupt(Unique target);
   // Repeats the signal to interrupted threads: it may have come just before
-  // their system call began. Called by the watchdog.
+  // their system call began. Looks again at what is queued and interrupted.
+  // Called by the watchdog.
   void Tick();
   // Waits until nothing is queued or running, at most for `timeout`.
   bool Drain(absl::Duration timeout);
@@ -56,6 +63,7 @@ class OffloadPool {
   struct Queued {
     uint32_t group;
     Packet packet;
+    bool interrupted = false;
   };
   struct Running {
     bool busy = false;
@@ -70,6 +78,13 @@ class OffloadPool {
     unsigned running = 0;
   };
 
+  bool MayEnd(const Queued& queued) const {
+    return queued.interrupted &&
+           (!may_call_off_ || may_call_off_(queued.packet));
+  }
+  // Takes it from the queue.
+  Packet Withdraw(std::deque<Queued>::iterator at)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CallOff(Packet& packet) const;
   void Serve(Running& self);
   // Starts threads for what may run and has none.
@@ -85,6 +100,7 @@ class OffloadPool {
   const std::function<void()> start_;
   const Work work_;
   std::function<void(const Packet&, Errno)> tell_;
+  std::function<bool(const Packet&)> may_call_off_;
   absl::Mutex mutex_;
   std::deque<Queued> queue_ ABSL_GUARDED_BY(mutex_);
   std::deque<Running> running_ ABSL_GUARDED_BY(mutex_);  // one a thread

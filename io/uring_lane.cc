@@ -28,6 +28,7 @@ constexpr size_t kMaxEntries = 1024;
 // requests from 2 in steps of 2.
 constexpr uint64_t kNudge = uint64_t{1} << 62;
 constexpr absl::Duration kRetry = absl::Microseconds(200);
+constexpr absl::Duration kReopenPause = absl::Milliseconds(10);
 // Where the command stands in a 128-byte SQE.
 constexpr size_t kCommandOffset = 48;
 
@@ -39,6 +40,25 @@ bool Pin(int cpu) {
   CPU_SET(static_cast<size_t>(cpu), &cpus);
   return pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus) == 0;
 }
+
+// On a CPU for a moment, if it can be had: one that was offline may have come.
+class Visit {
+ public:
+  explicit Visit(int cpu)
+      : there_(pthread_getaffinity_np(pthread_self(), sizeof(home_), &home_) ==
+                   0 &&
+               Pin(cpu)) {}
+  ~Visit() {
+    if (there_) pthread_setaffinity_np(pthread_self(), sizeof(home_), &home_);
+  }
+  Visit(const Visit&) = delete;
+  Visit& operator=(const Visit&) = delete;
+  bool there() const { return there_; }
+
+ private:
+  cpu_set_t home_;
+  const bool there_;
+};
 
 // Whether the request is surely about a regular file.
 bool IsOnFile(uint32_t opcode) {
@@ -220,12 +240,19 @@ void UringLane::Grow(UringQueue& queue) {
 }
 
 void UringLane::NudgeDryQueues() {
-  // Only on its own CPU can a lane ask for its queue. The queues of CPUs that
-  // are offline have nobody to wait.
-  if (!pinned_) return;
-  UringQueue& queue = queues_[0];
-  if (!queue.was_dry || queue.nudged || queue.in_kernel == 0) return;
-  io_uring_submit(&ring_);  // an entry must be there to take it
+  for (UringQueue& queue : queues_) {
+    if (!queue.was_dry || queue.nudged || queue.in_kernel == 0) continue;
+    io_uring_submit(&ring_);  // an entry must be there to take it
+    if (pinned_) {
+      Nudge(queue);
+    } else if (Visit visit(queue.id); visit.there()) {
+      Nudge(queue);
+    }
+  }
+}
+
+// From the queue's own CPU: what is asked for comes to the CPU that asks.
+void UringLane::Nudge(UringQueue& queue) {
   // The kernel retrieves from regular files alone, which it must know (EINVAL,
   // ENOENT): those of requests that wait are, the last one that was used may.
   std::vector<uint64_t> nodes = setup_.hints;
@@ -269,8 +296,7 @@ bool UringLane::IsNudge(const UringEntry& entry) const {
 // What the kernel held on the old ring is cancelled with it. A reply that was
 // not submitted yet is still wanted; for the others the kernel says ENOENT.
 absl::Status UringLane::Reopen() {
-  io_uring_queue_exit(&ring_);
-  has_ring_ = false;
+  if (std::exchange(has_ring_, false)) io_uring_queue_exit(&ring_);
   absl::Status status = OpenRing();
   if (!status.ok()) return status;
   std::vector<UringEntry*> held;
@@ -291,6 +317,20 @@ absl::Status UringLane::Reopen() {
   return absl::OkStatus();
 }
 
+// The kernel goes on sending requests of this CPU here, and they wait: there is
+// no way back to the device.
+void UringLane::ReopenUntilMade() {
+  absl::Status status = Reopen();
+  if (!status.ok()) {
+    setup_.report(absl::StrCat(status.message(), "; trying on"));
+  }
+  while (!status.ok() &&
+         order_.load(std::memory_order_relaxed) != Order::kStop) {
+    absl::SleepFor(kReopenPause);
+    status = Reopen();
+  }
+}
+
 void UringLane::Serve() {
   for (auto& entry : entries_) Register(entry.get());
   ArmWake();
@@ -298,10 +338,9 @@ void UringLane::Serve() {
     NudgeDryQueues();
     int rc = io_uring_submit_and_wait(&ring_, 1);
     if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY) {
-      absl::Status again = Reopen();
       setup_.report(absl::StrCat("io_uring_enter: ", std::strerror(-rc),
-                                 again.ok() ? "; another ring was made" : ""));
-      if (!again.ok()) return;
+                                 "; another ring is made"));
+      ReopenUntilMade();
       continue;
     }
     CheckProbes();

@@ -100,6 +100,7 @@ class UringLane {
   absl::Status Make();
   absl::Status OpenRing();
   absl::Status Reopen();
+  void ReopenUntilMade();
   void Serve();
   void Reap();
   void OnEntry(UringEntry* entry, int result);
@@ -108,6 +109,7 @@ class UringLane {
   void Add(UringQueue& queue);
   void Grow(UringQueue& queue);
   void NudgeDryQueues();
+  void Nudge(UringQueue& queue);
   void CheckProbes();
   bool IsNudge(const UringEntry& entry) const;
   void CommitReturned();

@@ -2,6 +2,7 @@
 #include "daemon/options_config.h"
 
 #include <cctype>
+#include <random>
 
 #include "parsing.h"
 #include "temporary.h"
@@ -222,6 +223,76 @@ TEST_CASE("every option can be given in each place", "[options][config]") {
     REQUIRE_FALSE(options.given.empty());
     CHECK(options.given.front() == GivenOption{name, value, "environment"});
   }
+}
+
+std::string AnyText(std::mt19937& random, std::string_view letters) {
+  std::string text;
+  for (size_t left = random() % 12; left > 0; --left) {
+    text += letters[random() % letters.size()];
+  }
+  return text;
+}
+
+TEST_CASE("whatever a word holds, a list gives it back", "[options][config]") {
+  std::mt19937 random(1);
+  for (int round = 0; round < 5000; ++round) {
+    std::vector<std::string> words;
+    std::string list;
+    for (size_t left = random() % 4; left > 0; --left) {
+      std::string word = "x" + AnyText(random, "a=,\\\"' \t\n#");
+      list += EscapeOptionWord(word) + ",";
+      words.push_back(word);
+    }
+    INFO(list);
+    auto split = SplitOptionList(list);
+    REQUIRE(split.ok());
+    CHECK(*split == words);
+  }
+}
+
+TEST_CASE("whatever a file holds, the answer is options or one line",
+          "[options][config]") {
+  std::mt19937 random(2);
+  const std::vector<std::string> pieces = {"cache",
+                                           "threads",
+                                           "ro",
+                                           "noexec",
+                                           "=",
+                                           " = ",
+                                           "none",
+                                           "7",
+                                           "\"",
+                                           "#",
+                                           " ",
+                                           "\n",
+                                           "\r",
+                                           "\t",
+                                           "[x]",
+                                           ",",
+                                           "\\",
+                                           "-",
+                                           std::string(1, '\0'),
+                                           "\xff"};
+  int good = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::string text;
+    for (size_t left = random() % 12; left > 0; --left) {
+      text += pieces[random() % pieces.size()];
+    }
+    Options options;
+    absl::Status status = ApplyConfigText(options, text, "/x.conf");
+    if (status.ok()) {
+      ++good;
+      continue;
+    }
+    std::string message(status.message());
+    INFO(text);
+    CHECK(message.starts_with("/x.conf:"));
+    CHECK_FALSE(Mentions(message, "\n"));
+  }
+  // Both must have been seen.
+  CHECK(good > 1000);
+  CHECK(good < 19000);
 }
 
 }  // namespace

@@ -158,6 +158,16 @@ TEST_CASE("an unknown option is named", "[options]") {
   CHECK(Mentions(RefusalOf("-oRO"), "'RO'"));
 }
 
+TEST_CASE("an option that is nearly one is guessed", "[options]") {
+  CHECK(Mentions(RefusalOf("-ochache=none"), "is it cache?"));
+  CHECK(Mentions(RefusalOf("--timout=3"), "is it timeout?"));
+  CHECK(Mentions(RefusalOf("-oallow-others"), "is it allow_other?"));
+  CHECK(Mentions(RefusalOf("-onosiud"), "is it nosuid?"));
+  for (const char* arg : {"-ox", "-oxy", "-obogus", "-osomething_else"}) {
+    CHECK_FALSE(Mentions(RefusalOf(arg), "is it"));
+  }
+}
+
 TEST_CASE("a list must follow -o", "[options]") {
   CHECK(Mentions(Refusal({"/a", "/b", "-o"}), "-o"));
 }

@@ -49,6 +49,23 @@ class Deaf {
   pid_t pid_;
 };
 
+TEST_CASE("one that is being killed is told from one that has a signal",
+          "[signal]") {
+  CHECK_FALSE(IsDying(0));
+  {
+    Deaf deaf(0);
+    REQUIRE(Eventually([&] { return deaf.Waits(); }));
+    CHECK_FALSE(IsDying(deaf.tid()));
+    deaf.Send(SIGUSR1);
+    REQUIRE(Eventually([&] { return HasPendingSignal(deaf.tid()); }));
+    CHECK_FALSE(IsDying(deaf.tid()));
+  }
+  pid_t gone = fork();
+  if (gone == 0) _exit(0);
+  waitpid(gone, nullptr, 0);
+  CHECK(IsDying(static_cast<uint32_t>(gone)));
+}
+
 TEST_CASE("a signal that waits to be taken is seen", "[signal]") {
   Deaf deaf(0);
   REQUIRE(Eventually([&] { return deaf.Waits(); }));

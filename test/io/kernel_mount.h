@@ -69,7 +69,7 @@ class Service final : public io::PacketHandler {
                                 .Add(proto::init::kParallelDirops)
                                 .Add(proto::init::kMaxPages)
                                 .Add(proto::init::kAbortError);
-  std::atomic<int> interrupts{0}, malformed{0};
+  std::atomic<int> inits{0}, interrupts{0}, malformed{0};
 
   void OnPacket(Packet packet) override {
     switch (static_cast<Opcode>(packet.raw.header.opcode)) {
@@ -137,6 +137,7 @@ class Service final : public io::PacketHandler {
     out.flags2 = wanted.high();
     packet.token.Reply(Put(packet, out));
     on_init();
+    ++inits;
   }
 };
 

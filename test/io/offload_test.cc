@@ -212,6 +212,39 @@ TEST_CASE("INTERRUPT of a queued request answers it", "[offload]") {
   CHECK(answers.twice() == 0);
 }
 
+TEST_CASE("what must not be called off is done after INTERRUPT", "[offload]") {
+  Answers answers;
+  Workshop shop;
+  std::atomic<uint64_t> dying{0};
+  OffloadPool pool(1, Nothing, shop.work());
+  pool.MayCallOff([&](const Packet& packet) {
+    return Raw(packet.token.unique()) == dying;
+  });
+  pool.Submit(0, answers.MakePacket(Workshop::kWaits));
+  CHECK(Eventually([&] { return shop.Runs(Workshop::kWaits); }));
+  pool.Submit(0, answers.MakePacket(2));
+  pool.Submit(0, answers.MakePacket(4));
+  pool.Submit(0, answers.MakePacket(6));
+  CHECK(pool.Interrupt(Unique{2}));
+  CHECK(pool.Interrupt(Unique{4}));
+  pool.Tick();
+  CHECK_FALSE(answers.Of(2));
+  CHECK_FALSE(answers.Of(4));
+  // Nobody sends a second INTERRUPT when the client is killed at last.
+  dying = 6;
+  pool.Tick();
+  CHECK_FALSE(answers.Of(6));  // nobody called it off
+  dying = 4;
+  pool.Tick();
+  CHECK(answers.Of(4) == EINTR);
+  CHECK_FALSE(answers.Of(2));
+  shop.Release();
+  CHECK(pool.Drain(absl::InfiniteDuration()));
+  CHECK(answers.Of(2) == 0);
+  CHECK(answers.Of(6) == 0);
+  CHECK(answers.twice() == 0);
+}
+
 TEST_CASE("INTERRUPT of what is not here finds nothing", "[offload]") {
   Answers answers;
   Workshop shop;

@@ -1,5 +1,6 @@
 // FUSE over io_uring against the real kernel.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -61,15 +62,26 @@ TEST_CASE("requests come over the rings, on the CPU that asks", "[uring]") {
   CHECK(m.service.malformed == 0);
 }
 
+// As where CPUs are offline when the mount is made, and come later.
+io::Cpus WithoutLast() {
+  io::Cpus cpus = Mounted::RealCpus();
+  cpus.online[std::thread::hardware_concurrency() - 1] = false;
+  return cpus;
+}
+
 TEST_CASE("many requests of one CPU wait elsewhere at once", "[uring]") {
   Parameter on('Y');
   NEED_URING(on);
   const bool as_late = GENERATE(true, false);
+  // Its own lane, or the one of CPUs that were offline when it was made.
+  const bool was_there = GENERATE(true, false);
+  const size_t cpu = std::thread::hardware_concurrency() - 1;
   constexpr int kWaiters = 60;
   std::mutex mutex;
   std::vector<io::LateReply> late;
   std::vector<Packet> packets;
-  Mounted m({.depth = GENERATE(size_t{1}, size_t{4}), .report = {}});
+  Mounted m({.depth = GENERATE(size_t{1}, size_t{4}), .report = {}},
+            was_there ? Mounted::RealCpus() : WithoutLast());
   m.at_end = [&] {
     late.clear();
     packets.clear();
@@ -88,21 +100,21 @@ TEST_CASE("many requests of one CPU wait elsewhere at once", "[uring]") {
   };
   m.Serve();
   for (int i = 0; i < kWaiters; ++i) {
-    m.Start(0, [&m, i] { return m.Ask("later" + std::to_string(i)); });
+    m.Start(cpu, [&m, i] { return m.Ask("later" + std::to_string(i)); });
   }
   REQUIRE(Eventually([&] {
     std::lock_guard lock(mutex);
     return late.size() + packets.size() == kWaiters;
   }));
   // The queue has room for those that need not wait.
-  CHECK(m.AskOn(0, "now") == ENODATA);
+  CHECK(m.AskOn(cpu, "now") == ENODATA);
   {
     std::lock_guard lock(mutex);
     for (auto& reply : late) reply.Send(Errno(EXDEV));
     for (auto& packet : packets) packet.token.ReplyError(Errno(EXDEV));
   }
   for (int i = 0; i < kWaiters; ++i) CHECK(m.clients.Next() == EXDEV);
-  CHECK(m.AskOn(0, "now") == ENODATA);
+  CHECK(m.AskOn(cpu, "now") == ENODATA);
 }
 
 TEST_CASE("a lane that sits in a request gets another beside it", "[uring]") {
@@ -229,6 +241,123 @@ TEST_CASE("a ring that breaks is replaced, and no request is lost", "[uring]") {
     CHECK(m.clients.Next() == 0);
   }
   CHECK(m.Reports() == rings.size());
+}
+
+// Answers are those of the device's reader.
+bool IsOn(const std::thread& thread) {
+  return std::this_thread::get_id() == thread.get_id();
+}
+
+TEST_CASE("the queue of a CPU that was offline is served", "[uring]") {
+  Parameter on('Y');
+  NEED_URING(on);
+  const size_t cpus = std::thread::hardware_concurrency();
+  std::atomic<int> by_device{0}, strangers{0};
+  Mounted m({}, WithoutLast());
+  m.service.on_ask = [&](const std::string& name, Packet packet) {
+    by_device += IsOn(m.thread);
+    strangers += IsLane() != (name != "last");
+    packet.token.ReplyError(Errno(ENODATA));
+  };
+  m.Serve();
+  for (int i = 0; i < 100; ++i) {
+    for (size_t cpu = 0; cpu < cpus; ++cpu) {
+      REQUIRE(m.AskOn(cpu, cpu == cpus - 1 ? "last" : "others") == ENODATA);
+    }
+  }
+  CHECK(by_device == 0);
+  CHECK(strangers == 0);
+  CHECK(m.Reports() == 0);
+}
+
+TEST_CASE("all CPUs may be unknown", "[uring]") {
+  Parameter on('Y');
+  NEED_URING(on);
+  // As where their numbers have gaps: the kernel's queues have none.
+  io::Cpus cpus = Mounted::RealCpus();
+  cpus.online.assign(cpus.possible, false);
+  cpus.online.push_back(true);
+  std::atomic<int> by_device{0};
+  Mounted m({}, cpus);
+  m.service.on_ask = [&](const std::string&, Packet packet) {
+    by_device += IsOn(m.thread) || IsLane();
+    packet.token.ReplyError(Errno(ENODATA));
+  };
+  m.Serve();
+  for (size_t cpu = 0; cpu < std::thread::hardware_concurrency(); ++cpu) {
+    CHECK(m.AskOn(cpu, "x") == ENODATA);
+  }
+  CHECK(by_device == 0);
+}
+
+TEST_CASE("a queue that is refused late leaves all to the device", "[uring]") {
+  Parameter on('Y');
+  NEED_URING(on);
+  const size_t cpus = Mounted::RealCpus().possible;
+  std::atomic<int> served{0}, by_device{0}, reports{0};
+  DevMount m;
+  m.service.on_ask = [&](const std::string&, Packet packet) {
+    ++served;
+    by_device += IsOn(m.thread);
+    packet.token.ReplyError(Errno(ENODATA));
+  };
+  std::vector<std::unique_ptr<io::UringLane>> lanes;
+  for (size_t i = 0; i < cpus; ++i) {
+    // All but the last are as they should be.
+    lanes.push_back(std::make_unique<io::UringLane>(io::UringLane::Setup{
+        .device = m.dev->device(),
+        .queues = {static_cast<uint16_t>(i)},
+        .cpu = {},
+        .payload_size = i + 1 < cpus ? io::PayloadSize(kMaxWrite) : 8192,
+        .handler = &m.service,
+        .report = [&](const std::string&) { ++reports; }}));
+    REQUIRE(lanes.back()->WaitUntilMade().ok());
+  }
+  m.service.wanted.Add(proto::init::kOverIoUring);
+  m.service.on_init = [&] {
+    for (size_t i = 0; i + 1 < cpus; ++i) lanes[i]->Begin();
+  };
+  m.Serve();
+  // Waits, as everybody does while the kernel has not all of its queues.
+  m.Start(0, [&m] { return m.Ask("first"); });
+  REQUIRE(
+      Eventually([&] { return m.thread.joinable() && m.service.inits > 0; }));
+  lanes.back()->Begin();
+  CHECK(m.clients.Next() == ENODATA);
+  for (size_t cpu = 0; cpu < std::thread::hardware_concurrency(); ++cpu) {
+    CHECK(m.AskOn(cpu, "x") == ENODATA);
+  }
+  CHECK(served > 0);
+  CHECK(by_device == served);
+  CHECK(reports == 1);
+  m.dev->Stop();
+  m.thread.join();
+  for (auto& lane : lanes) lane->Stop();
+}
+
+TEST_CASE("a ring that cannot be replaced is tried again", "[uring]") {
+  Parameter on('Y');
+  NEED_URING(on);
+  Mounted m;
+  const std::vector<int> rings = Rings();
+  REQUIRE(rings.size() == std::thread::hardware_concurrency());
+  m.Serve();
+  CHECK(m.AskOn(0, "before") == ENODATA);
+  UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  for (int ring : rings) dup3(null.get(), ring, O_CLOEXEC);
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  m.Start(0, [&m, &before] {
+    setrlimit(RLIMIT_NOFILE, &before);
+    return m.Ask("after");
+  });
+  // The ring has broken, and no other can be made.
+  CHECK(Eventually([&] { return m.Reports() >= 2; }));
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(m.clients.Next() == ENODATA);
+  CHECK(m.AskOn(0, "afterwards") == ENODATA);
 }
 
 TEST_CASE("rings that were never begun can be stopped", "[uring]") {

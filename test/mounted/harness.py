@@ -144,7 +144,7 @@ class Served:
         self.process = None
         os.makedirs(path, exist_ok=True)
         kind = mode[0]
-        nofile = self.options.pop("nofile", None)
+        nofile, prefix = self.options.pop("nofile", None), self.options.pop("prefix", None)
         if kind == "bind":
             shell("mount", "--rbind" if options.get("submounts") == "cross" else "--bind", "--", source, path)
             flags = [k for k in ("ro", "nosuid", "nodev", "noexec", "noatime") if options.get(k)]
@@ -167,6 +167,8 @@ class Served:
                 argv += [source, path]
         if nofile:
             argv = ["prlimit", f"--nofile={nofile}", *argv]
+        if prefix:
+            argv = [*prefix, *argv]
         out = open(log, "ab")
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/",
                                         preexec_fn=die_with_parent)

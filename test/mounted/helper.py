@@ -100,7 +100,7 @@ class Machine:
         return shell("findmnt", "-rno", what, "--mountpoint", path).strip()
 
     def daemons(self):
-        """{pid: status fields} of the daemons in this namespace."""
+        """{pid: status fields} of the daemon's processes in this namespace; a mount can have several."""
         mine, out = os.readlink("/proc/self/ns/mnt"), {}
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -111,6 +111,11 @@ class Machine:
             except (OSError, KeyError):
                 continue
         return out
+
+    def served(self):
+        """How many mounts have a daemon."""
+        found = self.daemons()
+        return sum(1 for fields in found.values() if int(fields["PPid"]) not in found)
 
     def umount(self, path, *argv, uid=None):
         """Unmounts as a user would; the daemon must end by that."""

@@ -1,14 +1,17 @@
 """Reading, writing, mapping, allocating: the bytes, and the times and sizes that go with them."""
 
+import ctypes
+import errno
 import fcntl
 import mmap
 import os
 import random
+import signal
 
 import syscalls
-from procs import Err, attempt, until
+from procs import Actor, Err, attempt, until
 from registry import test
-from syscalls import FALLOC_COLLAPSE, FALLOC_INSERT, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE
+from syscalls import FALLOC_COLLAPSE, FALLOC_INSERT, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, libc
 from trees import read, write
 
 
@@ -487,3 +490,36 @@ def errors_of_bad_descriptors(t):
         return out
 
     t.same(steps)
+
+
+def under_signals(p, rounds):
+    """Writes, syncs and reads while a timer's signal comes every half a millisecond; the errnos that it saw."""
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    fd = os.open(p, os.O_RDWR | os.O_CREAT)
+    seen = set()
+    buffer = ctypes.create_string_buffer(8192)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    for i in range(rounds):
+        # Not Python's own calls, which try again after EINTR.
+        for call in (lambda: libc.pwrite(fd, buffer, 8192, ctypes.c_int64(i % 100 * 8192)), lambda: libc.fdatasync(fd),
+                     lambda: libc.pread(fd, buffer, 8192, ctypes.c_int64(i % 100 * 8192))):
+            if call() < 0:
+                seen.add(errno.errorcode[ctypes.get_errno()])
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    os.close(fd)
+    return seen
+
+
+@test()
+def signals_fail_no_sync(t):
+    """A program that gets signals all the time never sees a write, sync or read of a file fail for that (databases give up then)."""
+    source = os.path.join(t.src, "source")
+    os.makedirs(source, exist_ok=True)
+    # One thread for all: requests wait in its queue when the signals come.
+    served = t.serve(source, **({"offload": "always", "threads": 1} if t.mode == "handlefs" else {}))
+    programs = [Actor() for _ in range(4)]
+    for i, program in enumerate(programs):
+        program.start(under_signals, os.path.join(served.path, f"f{i}"), 200)
+    for program in programs:
+        t.eq(program.result(), set(), "errors")
+        program.kill()

@@ -34,7 +34,7 @@ def mount_knows_the_type(t):
         t.eq(read(os.path.join(target, "a")), b"1", f"a file after {argv}")
         shows(t, target, source)
         t.eq(m.find(target, "FSTYPE,SOURCE"), f"fuse.handlefs {source}", f"findmnt after {argv}")
-        t.eq(len(m.daemons()), 1, "daemons")
+        t.eq(m.served(), 1, "daemons")
         m.umount(target)
 
 
@@ -57,7 +57,7 @@ def fstab_lines_mount(t):
         shows(t, path, source)
     t.check(not mounted_at(three), "noauto was mounted")
     m.good("mount", "-a")
-    t.eq(len(m.daemons()), 2, "daemons after the second mount -a")
+    t.eq(m.served(), 2, "daemons after the second mount -a")
     m.good("mount", three)
     t.check({"nodev", "noexec"} <= set(m.find(three, "VFS-OPTIONS").split(",")), m.find(three, "VFS-OPTIONS"))
     for path in (one, two):
@@ -100,6 +100,23 @@ def options_reach_the_daemon(t):
     m.umount(target)
     write("/etc/handlefs/x.conf", "\nbogus\n")
     m.bad(1, "/etc/handlefs/x.conf:2: ", "mount", "-t", "handlefs", "-o", "config=x", source, target)
+
+
+@entry()
+def messages_go_where_asked(t):
+    """With log=stderr the daemon goes on to write where mount(8) wrote, as a mount unit's journal; a file gets them, too."""
+    m = Machine(t)
+    source, target = m.tree("s", a="1"), t.place("m")
+    for place in ("stderr", os.path.join(t.work, "own.log")):
+        log = os.path.join(t.work, "own.log")
+        with open(log, "wb") as out:
+            done = subprocess.run(["mount", "-t", "handlefs", "-o", f"log={place}", source, target], stdin=subprocess.DEVNULL,
+                                  stdout=out, stderr=out, cwd="/", timeout=60)
+        t.eq(done.returncode, 0, f"status: {read(log)}")
+        m.umount(target)
+        t.check(f"serving {source} at {target}".encode() in read(log), f"log={place}: {read(log)}")
+    code, _, err = m.run("mount", "-t", "handlefs", "-o", "log=stderr", "/none", target)
+    t.eq((code, len(err.splitlines())), (32, 2), f"the daemon's line and the helper's: {err}")
 
 
 @entry()
@@ -218,10 +235,11 @@ def setuid_serves_as_a_user(t):
     m = Machine(t)
     source, target = m.tree("s", a="1"), t.place("m")
     os.chown(source, NOBODY, NOBODY)
-    m.good("mount", "-t", "handlefs", "-o", "setuid=nobody", source, target)
-    (fields,) = m.daemons().values()
-    t.eq((fields["Uid"].split(), fields["Groups"].strip()), ([str(NOBODY)] * 4, str(NOBODY)), "who serves")
-    t.eq(int(fields["CapEff"], 16), 0, "capabilities")
+    t.eq(m.good("mount", "-t", "handlefs", "-o", "setuid=nobody", source, target), "", "what is said")
+    t.eq(m.served(), 1, "daemons")
+    for fields in m.daemons().values():
+        t.eq((fields["Uid"].split(), fields["Groups"].strip()), ([str(NOBODY)] * 4, str(NOBODY)), "who serves")
+        t.eq(int(fields["CapEff"], 16), 0, "capabilities")
     t.check({"nosuid", "nodev"} <= set(m.find(target, "VFS-OPTIONS").split(",")), "nosuid, nodev")
     t.check(f"user_id={NOBODY}" in m.find(target, "FS-OPTIONS"), "owner")
     t.eq(run_as(NOBODY, NOBODY, [], os.listdir, target), ["a"], "listing by the user")
@@ -243,17 +261,36 @@ def privileges_can_be_dropped(t):
     source, target = m.tree("s", a="1"), t.place("m")
     for options, uid in (("drop_privileges", 0), ("drop_privileges,setuid=nobody", NOBODY)):
         m.good("mount", "-t", "handlefs", "-o", options, source, target)
-        (fields,) = m.daemons().values()
-        t.eq(fields["Uid"].split(), [str(uid)] * 4, f"who serves with {options}")
-        for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-            t.eq(int(fields[kind], 16), 0, f"{kind} with {options}")
-        t.eq(fields["NoNewPrivs"].strip(), "1", options)
+        t.eq(m.served(), 1, "daemons")
+        for fields in m.daemons().values():
+            t.eq(fields["Uid"].split(), [str(uid)] * 4, f"who serves with {options}")
+            for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+                t.eq(int(fields[kind], 16), 0, f"{kind} with {options}")
+            t.eq(fields["NoNewPrivs"].strip(), "1", options)
         t.eq(run_as(uid, uid, [], os.listdir, target), ["a"], "listing")
         m.umount(target)
     # A start that fails takes the mount away again.
     os.chmod(source, 0o700)
     m.bad(32, "source", "mount", "-t", "handlefs", "-o", "setuid=nobody", source, target)
     m.bad(32, "may not contain", "mount", "-t", "handlefs", "-o", "setuid=nobody", source, source)
+
+
+@entry()
+def a_dead_mount_is_replaced(t):
+    """A dead FUSE mount in the way is named, and with replace_stale it is taken away, also before setuid."""
+    m = Machine(t)
+    source, target = m.tree("s", a="1"), t.place("m")
+    for options in ("allow_other", "setuid=nobody,allow_other"):
+        device = os.open("/dev/fuse", os.O_RDWR)
+        syscalls.mount("dead", target, "fuse.dead", 0, f"fd={device},rootmode=40000,user_id=0,group_id=0")
+        os.close(device)
+        t.eq(attempt(os.stat, target), Err("ENOTCONN"), "a dead mount")
+        m.bad(32, "replace_stale", "/sbin/mount.handlefs", source, target, "-o", options)
+        m.good("/sbin/mount.handlefs", source, target, "-f", "-o", options + ",replace_stale")
+        t.eq(attempt(os.stat, target), Err("ENOTCONN"), "-f took it away")
+        m.good("/sbin/mount.handlefs", source, target, "-o", options + ",replace_stale")
+        shows(t, target, source)
+        m.umount(target)
 
 
 @entry()
@@ -297,6 +334,25 @@ def users_mount_their_own(t):
         t.eq(m.find(target, "FSTYPE,SOURCE"), f"fuse.handlefs {source}", f"findmnt after {argv}")
         t.eq(run_as(NOBODY, NOBODY, [], os.listdir, target), ["a"], "listing by the user")
         t.check({"nosuid", "nodev"} <= set(m.find(target, "VFS-OPTIONS").split(",")), "nosuid, nodev")
-        m.umount(target, "fusermount3", "-u", target, uid=NOBODY)
+        m.umount(target, *(("umount", target) if argv[0] == "mount" else ("fusermount3", "-u", target)), uid=NOBODY)
     m.bad(1, "need root", "/sbin/mount.handlefs", source, target, "-o", "setuid=nobody", uid=NOBODY)
     m.bad(32, "suid", "/sbin/mount.handlefs", source, target, "-o", "suid", uid=NOBODY)
+
+
+@entry()
+def the_generic_helper_works(t):
+    """Where ours is not installed, mount.fuse3 mounts handlefs as any FUSE file system, with drop_privileges, too."""
+    m = Machine(t)
+    t.need("mount.fuse3")
+    for name in ("/usr/sbin/mount.fuse.handlefs", "/sbin/mount.fuse.handlefs", "/usr/sbin/mount.handlefs"):
+        if os.path.exists(name):
+            os.unlink(name)
+    source, target = m.tree("s", a="1"), t.place("m")
+    for argv in (("fuse.handlefs", "cache=none,nofail,_netdev", source), ("fuse.handlefs", "ro", source),
+                 ("fuse3", "rw", f"handlefs#{source}"), ("fuse.handlefs", "drop_privileges,allow_other", source)):
+        kind, options, what = argv
+        m.good("mount", "-t", kind, "-o", options, what, target)
+        shows(t, target, source)
+        if "drop_privileges" in options:
+            t.check(all(int(fields["CapEff"], 16) == 0 for fields in m.daemons().values()), "capabilities are left")
+        m.umount(target)

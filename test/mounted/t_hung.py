@@ -57,6 +57,7 @@ def a_hung_submount_holds_nobody_up(t):
     t.eq(sorted(os.listdir(served.path)), ["sub"], "names")
     for p in stuck:
         p.send_signal(signal.SIGKILL)
+    until(lambda: sum(p.poll() is not None for p in stuck) >= 6, "who is killed waits no more, if no thread is at it yet")
     hung.end()
     for p in stuck:
         p.wait(30)

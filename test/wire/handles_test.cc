@@ -231,9 +231,6 @@ TEST_CASE("a file that could not be opened is gone again", "[handles]") {
 }
 
 TEST_CASE("a file whose node cannot be given is not made", "[handles]") {
-#ifdef __SANITIZE_ADDRESS__
-  return;  // UBSan opens pipes to look at objects: it needs descriptors itself
-#endif
   using Few = DaemonProcess::FewDescriptors;
   Rfc f({"--dialect=lookup-handle-v3", "--identity=fd"});
   auto entries = [&] {
@@ -242,6 +239,13 @@ TEST_CASE("a file whose node cannot be given is not made", "[handles]") {
   };
   Chain chain(Framing::kV5, Chain::kAtomicV5);
   chain.Mkobj(kRoot, "new", O_RDWR | O_CREAT, 0600).Statx(1).Open(1, O_RDWR);
+  // Once with all that it needs. UBSan opens a pipe to look at an object of a
+  // type that it has not met, and calls the object bad if there is no pipe.
+  for (const Answer& sub : f.Run(chain)) CHECK(sub.ok());
+  CHECK(f.kernel->Create(kRoot, "other", O_RDWR, 0600).ok());
+  for (const char* name : {"new", "other"}) {
+    CHECK(f.kernel->Call(Message(Opcode::kUnlink, kRoot).Name(name)).ok());
+  }
   {
     // Enough to make it, and none to look at it.
     Few few(f.kernel->process(), 1);

@@ -63,7 +63,9 @@ std::string Server::Ended(int status) const {
 void Server::Exec() {
   // Ctrl-C is for the harness, which stops its servers in order.
   setpgid(0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // Not SIGKILL: handlefs's keeper unmounts then, while its server would only
+  // start another keeper.
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
   Signals::Restore();
   RaiseLimit();
   int null = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -39,7 +39,7 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
     (void)!write(STDERR_FILENO, line.data(), line.size());
     _exit(kCannotStart);
   };
-  dup2(err.get(), STDERR_FILENO);
+  if (start.err == Stderr::kCollected) dup2(err.get(), STDERR_FILENO);
   if (start.prepare) {
     if (auto reason = start.prepare()) fail(*reason);
   }
@@ -132,7 +132,9 @@ std::optional<Failure> RunDaemon(const Program& program, const Start& start,
         absl::StrCat("the daemon was ended by signal ", WTERMSIG(status))};
   }
   // The last line is the reason.
-  std::string reason = "the daemon does not say why";
+  std::string reason = start.err == Stderr::kShared
+                           ? "the daemon has said why"
+                           : "the daemon does not say why";
   constexpr std::string_view kError = "error: ";
   if (!lines.empty()) {
     reason = lines.back();

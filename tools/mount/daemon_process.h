@@ -22,10 +22,15 @@ std::variant<Program, Failure> FindDaemon();
 std::string DaemonPath();
 
 enum class Find { kByPath, kByDescriptor };
+enum class Stderr {
+  kCollected,  // what it says comes back as notes and as the reason
+  kShared,     // log=stderr: it keeps the helper's own
+};
 struct Start {
   std::vector<std::string> args;
   // kByDescriptor where the path may lead elsewhere by now.
   Find find = Find::kByPath;
+  Stderr err = Stderr::kCollected;
   // Runs in the new process before the daemon; an errno text where it fails.
   std::function<std::optional<std::string>()> prepare;
 };

@@ -68,10 +68,15 @@ std::variant<std::string, Failure> RealSource(const std::string& source) {
 }
 
 // -f: everything that can be said without mounting.
-Outcome LookOnly(const Command& command) {
+Outcome LookOnly(const Command& command, const Options& options) {
   auto source = RealSource(command.source);
   if (auto* failure = std::get_if<Failure>(&source)) return *failure;
   if (DescriptorOf(command.target) >= 0) return std::nullopt;
+  struct stat st;
+  if (options.replace_stale == Switch::kOn &&
+      stat(command.target.c_str(), &st) != 0 && errno == ENOTCONN) {
+    return std::nullopt;
+  }
   auto checked = CheckMountPoint(command.target);
   if (auto* error = std::get_if<StartError>(&checked)) {
     return FromDaemon(*error);
@@ -134,7 +139,10 @@ Outcome HandOver(const Command& command, Options options,
   }
   auto source = RealSource(command.source);
   if (auto* failure = std::get_if<Failure>(&source)) return *failure;
-  auto checked = CheckMountPoint(command.target);
+  auto checked =
+      CheckMountPoint(command.target, options.replace_stale == Switch::kOn
+                                          ? StaleMount::kReplace
+                                          : StaleMount::kRefuse);
   if (auto* error = std::get_if<StartError>(&checked)) {
     return FromDaemon(*error);
   }
@@ -177,9 +185,10 @@ Outcome HandOver(const Command& command, Options options,
 
 Outcome Mount(const Command& command, const Options& options,
               const Program& program) {
-  if (command.fake == Switch::kOn) return LookOnly(command);
+  if (command.fake == Switch::kOn) return LookOnly(command, options);
   Start start;
   if (!command.name_space.empty()) start.find = Find::kByDescriptor;
+  if (options.log == "stderr") start.err = Stderr::kShared;
   if (command.hands_over() && DescriptorOf(command.target) < 0) {
     return HandOver(command, options, program, std::move(start));
   }
@@ -244,6 +253,7 @@ int Main(std::span<const char* const> args) {
 }  // namespace
 }  // namespace handlefs::mount_helper
 
+// NOLINTNEXTLINE(bugprone-exception-escape): without memory it may end
 int main(int argc, char** argv) {
   return handlefs::mount_helper::Main(
       std::span<const char* const>(argv + 1, static_cast<size_t>(argc - 1)));
