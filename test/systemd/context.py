@@ -32,6 +32,11 @@ class Context:
         self._paths.append(path)
         return path
 
+    def place(self, *paths):
+        """Directories that are the test's, with whatever is mounted there."""
+        self.m.must(["mkdir", "-p", *paths])
+        self._paths += paths
+
     def service(self, name, source, target, lines=(), reload=True, **options):
         """handlefs@NAME.service with this configuration, and more lines for its [Service]; not started."""
         unit = f"handlefs@{name}.service"

@@ -31,11 +31,10 @@ def disk(t, place):
 @test()
 def boot_waits_for_the_source(t):
     """With the drop-in of the example, a service enabled at boot serves the disk and not the empty directory below it."""
-    t.m.must("mkdir -p /srv/source")
-    t._paths.append("/srv/source")
+    t.place("/srv/source")
     disk(t, "/srv/source")
-    unit = t.service("data", "/srv/source", "/srv/data", reload=False, require_mounted_source="on") if t.knows("require_mounted_source") \
-        else t.service("data", "/srv/source", "/srv/data", reload=False)
+    options = {"require_mounted_source": "on"} if t.knows("require_mounted_source") else {}
+    unit = t.service("data", "/srv/source", "/srv/data", reload=False, **options)
     t.drop_in(unit, "source.conf", example("source.conf"))
     t.m.must(f"systemctl daemon-reload && systemctl enable {unit}")
     t.m.halt()
@@ -64,7 +63,7 @@ def a_source_that_is_not_mounted_is_refused(t):
 def mount_unit(t):
     """The example .mount unit mounts, is active while mounted, and unmounts."""
     source = t.tree("/srv/source")
-    t._paths.append("/srv/data")
+    t.place("/srv/data")
     unit = t.unit("srv-data.mount", example("srv-data.mount"))
     t.m.must("systemctl daemon-reload")
     t.m.must(f"systemctl start {unit}")
@@ -79,7 +78,7 @@ def mount_unit(t):
 def automount_unit(t):
     """The example .automount unit mounts when somebody looks."""
     source = t.tree("/srv/source")
-    t._paths.append("/srv/data")
+    t.place("/srv/data")
     t.unit("srv-data.mount", example("srv-data.mount"))
     unit = t.unit("srv-data.automount", example("srv-data.automount").replace("10min", "1s"))
     t.m.must("systemctl daemon-reload")
@@ -96,8 +95,8 @@ def automount_unit(t):
 def fstab(t):
     """The example lines for fstab: mounted at boot, mounted at first use, and `mount` and `umount` by hand."""
     source = t.tree("/srv/source")
-    t.m.must("mkdir -p /net && ln -sfn /srv/source /net/source && mkdir -p /srv/data /srv/lazy /srv/net")
-    t._paths += ["/srv/data", "/srv/lazy", "/srv/net", "/net"]
+    t.place("/net", "/srv/data", "/srv/lazy", "/srv/net")
+    t.m.must("ln -sfn /srv/source /net/source")
     t.m.write("/etc/fstab", example("fstab"))
     try:
         t.m.halt()
