@@ -55,8 +55,7 @@ void LockWaiters::Wake(NodeId node) {
   if (found) changed_.Signal();
 }
 
-bool LockWaiters::Interrupt(Unique target) {
-  absl::MutexLock lock(&mutex_);
+bool LockWaiters::End(Unique target) {
   for (auto it = waiters_.begin(); it != waiters_.end(); ++it) {
     if (it->reply.unique() != target) continue;
     it->reply.Send(Errno(EINTR));
@@ -66,8 +65,15 @@ bool LockWaiters::Interrupt(Unique target) {
   return false;
 }
 
+bool LockWaiters::Interrupt(Unique target) {
+  absl::MutexLock lock(&mutex_);
+  return End(target);
+}
+
 void LockWaiters::NoteEarlyInterrupt(Unique target) {
   absl::MutexLock lock(&mutex_);
+  // It may have come here since it was looked for.
+  if (End(target)) return;
   early_[early_next_++ % early_.size()] = Raw(target);
 }
 

@@ -35,7 +35,7 @@ class LockWaiters {
   // True if the request waits here; it is answered EINTR.
   bool Interrupt(Unique target);
   // An INTERRUPT that met no request: its target may be on its way here on
-  // another thread.
+  // another thread, or just have come.
   void NoteEarlyInterrupt(Unique target);
   size_t size();
 
@@ -48,6 +48,7 @@ class LockWaiters {
     absl::Duration pause;
   };
   void Serve();
+  bool End(Unique target) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Time NextTime() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::function<void()> thread_start_;

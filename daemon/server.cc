@@ -65,11 +65,17 @@ Policy MakePolicy(const Options& options, const Negotiated& negotiated) {
 
 // A signal that a program survives must not make its fsync(2) or write(2) fail
 // with EINTR, which no local file system does: databases take that for data
-// that is lost. An open may wait for another process's lease, as on the host.
+// that is lost. Who waits for a lock, or opens what another process has a lease
+// of, is woken by a signal on the host too.
 bool MayCallOff(const io::Packet& packet) {
   const abi::InHeader& header = packet.raw.header;
-  return header.opcode == static_cast<uint32_t>(Opcode::kOpen) ||
-         IsDying(header.pid);
+  switch (static_cast<Opcode>(header.opcode)) {
+    case Opcode::kOpen:
+    case Opcode::kSetlkw:
+      return true;
+    default:
+      return IsDying(header.pid);
+  }
 }
 
 }  // namespace
@@ -343,8 +349,9 @@ bool Server::GoesToPool(const proto::OpRow& row, NodeId node) const {
 
 void Server::Interrupt(Unique target) {
   if (ops_.waiters().Interrupt(target)) return;
-  if (pool_ != nullptr && pool_->Interrupt(target)) return;
-  // Answered meanwhile, or on its way to the waiters on another thread.
+  // Answered meanwhile, or on its way to the waiters on another thread, which
+  // may be one of the pool's.
+  if (pool_ != nullptr) (void)pool_->Interrupt(target);
   ops_.waiters().NoteEarlyInterrupt(target);
 }
 

@@ -54,6 +54,21 @@ TEST_CASE("a waiter is tried again without being woken", "[locks]") {
   CHECK(Eventually([&] { return answers.Of(2) == 0; }));
 }
 
+TEST_CASE("an INTERRUPT meets a request on its way here", "[locks]") {
+  Answers answers;
+  FakeLock lock;
+  LockWaiters waiters(Nothing);
+  waiters.NoteEarlyInterrupt(Unique{2});
+  waiters.Add(kNode, answers.MakeLateReply(2), lock.attempt());
+  CHECK(answers.Of(2) == EINTR);
+  // Looked for before it came, noted when it was there.
+  CHECK_FALSE(waiters.Interrupt(Unique{4}));
+  waiters.Add(kNode, answers.MakeLateReply(4), lock.attempt());
+  waiters.NoteEarlyInterrupt(Unique{4});
+  CHECK(answers.Of(4) == EINTR);
+  CHECK(waiters.size() == 0);
+}
+
 TEST_CASE("an error ends the wait", "[locks]") {
   Answers answers;
   FakeLock lock;

@@ -2,6 +2,8 @@
 // ended yet waits as deaf as one that waits for FUSE.
 #include "daemon/pending_signal.h"
 
+#include <sched.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,7 +29,8 @@ class Deaf {
     sigemptyset(&set);
     if (blocked != 0) sigaddset(&set, blocked);
     sigprocmask(SIG_SETMASK, &set, nullptr);
-    if (vfork() == 0) {
+    // As vfork(2) waits, which the thread sanitizer replaces.
+    if (syscall(SYS_clone, CLONE_VFORK | SIGCHLD, 0, 0, 0, 0) == 0) {
       while (true) pause();
     }
     _exit(0);

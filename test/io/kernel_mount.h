@@ -180,6 +180,9 @@ class Clients {
   std::vector<pid_t> running_;
 };
 
+// Whether this thread is the device's first reader.
+inline thread_local bool serves_device = false;
+
 // Served over /dev/fuse alone.
 struct DevMount {
   DevMount() {
@@ -211,7 +214,10 @@ struct DevMount {
   }
 
   void Serve() {
-    thread = std::thread([this] { end = dev->Run(service); });
+    thread = std::thread([this] {
+      serves_device = true;
+      end = dev->Run(service);
+    });
   }
   void Start(size_t cpu, const std::function<int()>& body) {
     clients.Start(cpu, root.get(), body);
