@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "daemon/log.h"
 #include "daemon/mount.h"
+#include "daemon/restart/failpoint.h"
 #include "daemon/restart/keeper.h"
 #include "daemon/restart/messages.h"
 #include "daemon/restart/upgrade.h"
@@ -322,6 +323,7 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
   auto end_with = [&](ExitCode code) {
     return tell(KeeperMessage::What::kEnded, code);
   };
+  PassFailpoint("start", state.counters().generation.load());
   Kept kept(state, keeper, fds);
   if (Status taken = prepared.nodes->TakeOver(kept); !taken.ok()) {
     return end_with(

@@ -337,6 +337,7 @@ absl::Status Server::MakeRings(size_t max_write) {
       *this);
   if (!rings.ok()) return rings.status();
   rings_ = *std::move(rings);
+  if (journal_) journal_->SetBehind(Journal::kMostBehind);
   return absl::OkStatus();
 }
 

@@ -76,7 +76,9 @@ DevTransport::DevTransport(UniqueFd device, DeviceKind kind,
     : device_(std::move(device)),
       kind_(kind),
       config_(config),
-      pool_(config.max_write) {}
+      pool_(config.max_write, config.vault == nullptr
+                                  ? SlotPool::Pages::kAsTouched
+                                  : SlotPool::Pages::kBeforeRead) {}
 
 DevTransport::~DevTransport() = default;
 

@@ -38,7 +38,21 @@ Slot::Slot(SlotPool* pool, size_t request_size, size_t payload_size)
 
 Slot::~Slot() { munmap(memory_.data(), memory_.size()); }
 
-void Slot::Shrink() { madvise(memory_.data(), memory_.size(), MADV_DONTNEED); }
+void Slot::Shrink() {
+  madvise(memory_.data(), memory_.size(), MADV_DONTNEED);
+  is_populated_ = false;
+}
+
+void Slot::Populate() {
+  if (is_populated_) return;
+  is_populated_ = true;
+  // Its first page has the headers that end where the second begins.
+  std::span<std::byte> pages = memory_.first(kPage + RoundUp(request_.size()));
+  if (madvise(pages.data(), pages.size(), MADV_POPULATE_WRITE) == 0) return;
+  for (size_t at = 0; at < pages.size(); at += kPage) {
+    *const_cast<volatile std::byte*>(&pages[at]) = std::byte{0};
+  }
+}
 
 void Slot::Finish(const abi::OutHeader& header) {
   std::memcpy(payload_.data() - sizeof(header), &header, sizeof(header));
@@ -59,13 +73,20 @@ LateReply Slot::Release(Unique unique) {
   return late;
 }
 
-SlotPool::SlotPool(size_t max_write)
+SlotPool::SlotPool(size_t max_write, Pages pages)
     : request_size_(
           std::max<size_t>({proto::kMinReadBuffer, kWriteHeaders + max_write,
                             kWriteHeaders + kLeastData})),
-      payload_size_(PayloadSize(max_write)) {}
+      payload_size_(PayloadSize(max_write)),
+      pages_(pages) {}
 
 Slot* SlotPool::Take() {
+  Slot* slot = TakeAny();
+  if (pages_ == Pages::kBeforeRead) slot->Populate();
+  return slot;
+}
+
+Slot* SlotPool::TakeAny() {
   absl::MutexLock lock(&mutex_);
   if (idle_.empty()) {
     all_.push_back(std::make_unique<Slot>(this, request_size_, payload_size_));

@@ -3,6 +3,10 @@
 // another until it comes back. Pages are touched only as far as messages reach,
 // so a slot costs what its largest messages were, and the pool gives memory
 // back when more slots lie idle than are usually needed.
+//
+// Where killed servers are to be survived, a request's pages are there before
+// it is read: Linux (6.18) ends a request with EIO whose reader is killed while
+// it waits for a page to put it into.
 #ifndef HANDLEFS_IO_SLOT_H_
 #define HANDLEFS_IO_SLOT_H_
 
@@ -38,6 +42,8 @@ class Slot final : public Exchange {
     return {payload_.data() - sizeof(abi::OutHeader), reply_size_};
   }
   void Assign(DevPort* port) { port_ = port; }
+  // Puts memory behind request().
+  void Populate();
 
   void Finish(const abi::OutHeader& header) override;
   void FinishSilently() override;
@@ -50,6 +56,7 @@ class Slot final : public Exchange {
   SlotPool* const pool_;
   std::span<std::byte> memory_;
   std::span<std::byte> request_;
+  bool is_populated_ = false;
   size_t reply_size_ = 0;
   DevPort* port_ = nullptr;
 };
@@ -57,17 +64,20 @@ class Slot final : public Exchange {
 // Thread-safe.
 class SlotPool {
  public:
+  enum class Pages { kAsTouched, kBeforeRead };
   // Room for requests and replies that carry up to `max_write` bytes of data.
-  explicit SlotPool(size_t max_write);
+  explicit SlotPool(size_t max_write, Pages pages = Pages::kAsTouched);
   // Never fails short of memory, and then ends the process as any allocation.
   Slot* Take();
   void Return(Slot* slot);
   size_t request_size() const { return request_size_; }
 
  private:
+  Slot* TakeAny();
   static constexpr size_t kWarm = 4;  // idle slots that keep their pages
   const size_t request_size_;
   const size_t payload_size_;
+  const Pages pages_;
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<Slot>> all_ ABSL_GUARDED_BY(mutex_);
   std::vector<Slot*> idle_ ABSL_GUARDED_BY(mutex_);

@@ -13,12 +13,13 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 
 namespace handlefs {
 namespace {
-// A command that comes slower than this is none: nobody else is heard
-// meanwhile.
-constexpr int kPatienceMilliseconds = 100;
+// A command that is not there by then is none: nobody else is heard meanwhile.
+constexpr absl::Duration kPatience = absl::Seconds(1);
 constexpr size_t kLongest = 4096;
 }  // namespace
 
@@ -67,16 +68,37 @@ absl::StatusOr<UniqueFd> ListenAt(const std::string& path) {
   return fd;
 }
 
+ControlName ControlName::At(std::string path) {
+  ControlName name;
+  struct stat st;
+  if (lstat(path.c_str(), &st) != 0) return name;
+  name.path_ = std::move(path);
+  name.device_ = st.st_dev;
+  name.inode_ = st.st_ino;
+  return name;
+}
+
+void ControlName::Remove() {
+  struct stat st;
+  if (!path_.empty() && lstat(path_.c_str(), &st) == 0 &&
+      st.st_dev == device_ && st.st_ino == inode_) {
+    unlink(path_.c_str());
+  }
+  path_.clear();
+}
+
 Result<ControlRequest> AcceptControl(BorrowedFd listening) {
   ControlRequest out;
   out.connection = UniqueFd(
       accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!out.connection) return Errno(EAGAIN);
   std::string line;
+  const absl::Time end = absl::Now() + kPatience;
   while (line.find('\n') == std::string::npos) {
     pollfd in{out.connection.get(), POLLIN, 0};
     char part[512];
-    if (poll(&in, 1, kPatienceMilliseconds) <= 0) return Errno(EAGAIN);
+    auto left = static_cast<int>(absl::ToInt64Milliseconds(end - absl::Now()));
+    if (left <= 0 || poll(&in, 1, left) <= 0) return Errno(EAGAIN);
     ssize_t n = read(out.connection.get(), part, sizeof(part));
     if (n <= 0 || line.size() > kLongest) return Errno(EAGAIN);
     line.append(part, static_cast<size_t>(n));

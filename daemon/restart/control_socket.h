@@ -5,6 +5,8 @@
 #ifndef HANDLEFS_DAEMON_RESTART_CONTROL_SOCKET_H_
 #define HANDLEFS_DAEMON_RESTART_CONTROL_SOCKET_H_
 
+#include <sys/types.h>
+
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -23,6 +25,21 @@ std::string ControlPath(std::string_view mount_point);
 // UNAVAILABLE: one line that names the step. Another keeper's socket at that
 // path is replaced: it can have no mount there any more.
 absl::StatusOr<UniqueFd> ListenAt(const std::string& path);
+
+// The socket's name, to be taken away in the end, unless another keeper has put
+// its own there meanwhile: the mount it is of may have been detached long ago.
+class ControlName {
+ public:
+  ControlName() = default;
+  // Of the socket that is there now; of nothing if there is none.
+  static ControlName At(std::string path);
+  void Remove();
+
+ private:
+  std::string path_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
 
 // A command that was read, and where its answer goes.
 struct ControlRequest {

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <limits>
 #include <sstream>
 #include <string>
 
@@ -16,7 +17,9 @@ namespace {
 struct Wanted {
   std::string place;
   uint64_t every = 0;
-  bool first_server = false;
+  // Generations.
+  uint64_t first = 1;
+  uint64_t last = std::numeric_limits<uint64_t>::max();
 };
 
 Wanted Read() {
@@ -25,7 +28,13 @@ Wanted Read() {
   std::istringstream words(text == nullptr ? "" : text);
   std::string only;
   words >> wanted.place >> wanted.every >> only;
-  wanted.first_server = only == "first";
+  if (only == "first") {
+    wanted.last = 1;
+  } else if (only == "later") {
+    wanted.first = 2;
+  } else if (!only.empty()) {
+    wanted.first = wanted.last = std::strtoull(only.c_str(), nullptr, 10);
+  }
   return wanted;
 }
 
@@ -36,7 +45,7 @@ std::atomic<uint64_t> passed{0};
 void PassFailpoint(std::string_view place, uint64_t generation) {
   static const Wanted wanted = Read();
   if (wanted.every == 0 || place != wanted.place) return;
-  if (wanted.first_server && generation > 1) return;
+  if (generation < wanted.first || generation > wanted.last) return;
   if ((passed.fetch_add(1) + 1) % wanted.every == 0) kill(getpid(), SIGKILL);
 }
 

@@ -1,8 +1,10 @@
 // Places where a test lets the server be killed, in builds with the meson
 // option `failpoints`. HANDLEFS_FAILPOINT="PLACE EVERY": SIGKILL at every
 // EVERYth time that a server comes by; "PLACE EVERY first": in the first server
-// of a mount alone. In other builds nothing is left of them.
+// of a mount alone; "later": in all others; a number: in that server alone. In
+// other builds nothing is left of them.
 //
+//   start     before the server looks at what it takes over
 //   intent    directly before the system call that changes the host
 //   executed  after it, the answer is not noted
 //   noted     the answer is noted, and not sent

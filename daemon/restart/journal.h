@@ -10,7 +10,8 @@
 //   done                     the noted answer is sent
 //
 // An entry is reused when the thread that wrote it has begun its next one: its
-// answer was sent by then. Thread-safe.
+// answer was sent by then. What earlier servers left is kept until it is old:
+// nobody knows which of their last answers went out. Thread-safe.
 #ifndef HANDLEFS_DAEMON_RESTART_JOURNAL_H_
 #define HANDLEFS_DAEMON_RESTART_JOURNAL_H_
 
@@ -53,7 +54,7 @@ struct JournalEntry {
   std::atomic<Phase> phase;
   int32_t error;  // of the answer; 0 for success
   int64_t began_ns;
-  uint64_t generation;
+  uint64_t generation;  // of the last server that had the request in hand
   Before before;
   uint32_t payload_size;
   uint32_t spare;
@@ -78,6 +79,11 @@ class Journal {
   // number.
   Journal(std::span<JournalEntry> entries, uint64_t generation);
 
+  // How many requests a thread may have begun before the answer of the first is
+  // sent: 1 unless told otherwise, at most kMostBehind.
+  static constexpr size_t kMostBehind = 32;
+  void SetBehind(size_t requests) { behind_.store(requests); }
+
   std::optional<Earlier> Find(Unique unique);
   // An entry for this thread. Null: none is free, which takes thousands of
   // requests that were never answered.
@@ -89,8 +95,13 @@ class Journal {
   void Tick(absl::Time now);
 
  private:
+  void Collect(JournalEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const std::span<JournalEntry> entries_;
   const uint64_t generation_;
+  const uint64_t number_;  // of journals of this process
+  std::atomic<size_t> behind_{1};
   std::atomic<uint64_t> next_{0};
   std::atomic<bool> any_earlier_{false};
   absl::Mutex mutex_;

@@ -64,7 +64,7 @@ ExitCode Keeper::Run() {
     }
     Wait();
   }
-  if (!control_path_.empty()) unlink(control_path_.c_str());
+  control_name_.Remove();
   EndChange("the mount has ended");
   return *result_;
 }

@@ -45,14 +45,17 @@ std::string ConnectionFile(const std::string& connection, const char* name) {
 
 void Keeper::Listen() {
   if (!prepared_.is_ours || geteuid() != 0) return;
-  control_path_ = ControlPath(prepared_.mounted.mount_point);
-  if (control_) return;  // from the program before
-  auto listening = ListenAt(control_path_);
-  if (listening.ok()) {
-    control_ = *std::move(listening);
+  const std::string path = ControlPath(prepared_.mounted.mount_point);
+  if (control_) {  // from the program before
+    control_name_ = ControlName::At(path);
     return;
   }
-  control_path_.clear();
+  auto listening = ListenAt(path);
+  if (listening.ok()) {
+    control_ = *std::move(listening);
+    control_name_ = ControlName::At(path);
+    return;
+  }
   Log(LogLevel::kWarning, std::string(listening.status().message().data(),
                                       listening.status().message().size()));
 }

@@ -103,7 +103,7 @@ class Keeper {
   enum class Change { kNone, kAsking, kRestart, kUpgrade };
   Change change_ = Change::kNone;
   UniqueFd control_;
-  std::string control_path_;
+  ControlName control_name_;
   Question question_;
   std::string program_;
   UniqueFd asker_;

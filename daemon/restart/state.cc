@@ -23,6 +23,7 @@ constexpr uint32_t kHeadMagic = 0x68660000;  // and the kind below
 constexpr size_t kTotalBytes = size_t{8} << 30;
 constexpr size_t kJournalBytes = State::kJournalEntries * sizeof(JournalEntry);
 constexpr size_t kCellsAt = kHeaderBytes + kJournalBytes;
+constexpr size_t kMostCells = (kTotalBytes - kCellsAt) / 64;
 static_assert(kCellsAt % 64 == 0);
 
 }  // namespace
@@ -156,6 +157,10 @@ absl::StatusOr<std::unique_ptr<State>> State::Open(UniqueFd memory) {
     return absl::FailedPreconditionError(
         "the restart state is damaged: its checksum is wrong");
   }
+  if (header.cells.load() > kMostCells) {
+    return absl::FailedPreconditionError(
+        "the restart state is damaged: it has more records than room");
+  }
   return state;
 }
 
@@ -259,8 +264,7 @@ Vault::Ref State::Reserve(size_t size) {
     if (have > cells) free_[have - cells].push_back(index + cells);
   } else {
     index = header().cells.load();
-    const size_t most = (kTotalBytes - kCellsAt) / kCell;
-    if (index + cells > most) return Vault::kNoRef;
+    if (index + cells > kMostCells) return Vault::kNoRef;
     header().cells.store(index + cells);
   }
   counters().record_bytes += cells * kCell;

@@ -1,10 +1,14 @@
 // Slots, their pool, and the tokens that answer through them.
 #include "io/slot.h"
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include "fakes.h"
 #include "io/dev_port.h"
@@ -46,6 +50,26 @@ TEST_CASE("data lies on page borders", "[slot]") {
     Slot* slot = pool.Take();
     CHECK(IsPageAligned(slot->request().data() + kWriteHeaders));
     CHECK(IsPageAligned(slot->payload().data()));
+  }
+}
+
+TEST_CASE("memory is there before a request is read, if wanted", "[slot]") {
+  auto pages =
+      GENERATE(SlotPool::Pages::kAsTouched, SlotPool::Pages::kBeforeRead);
+  SlotPool pool(1 << 20, pages);
+  // More than are kept warm, so that some were given back to the system.
+  std::vector<Slot*> slots;
+  for (int i = 0; i < 10; ++i) slots.push_back(pool.Take());
+  for (Slot* slot : slots) pool.Return(slot);
+  for (int i = 0; i < 10; ++i) {
+    auto request = pool.Take()->request();
+    auto from = reinterpret_cast<uintptr_t>(request.data()) / kPage * kPage;
+    auto end = reinterpret_cast<uintptr_t>(request.data() + request.size());
+    std::vector<unsigned char> there((end - from + kPage - 1) / kPage);
+    REQUIRE(mincore(reinterpret_cast<void*>(from), end - from, there.data()) ==
+            0);
+    auto missing = std::count(there.begin(), there.end(), 0);
+    CHECK((missing == 0) == (pages == SlotPool::Pages::kBeforeRead));
   }
 }
 

@@ -231,7 +231,28 @@ std::string BashCompletion() {
       "nospace 2>/dev/null; fi\n"
       "}\n"
       "\n"
-      "complete -F _handlefs handlefs mount.handlefs\n");
+      "# Mount points are taken from the table: looking at one can hang.\n"
+      "_handlefsctl() {\n"
+      "  local cur=${COMP_WORDS[COMP_CWORD]} i place=0\n"
+      "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
+      "    [[ ${COMP_WORDS[i]} == -* ]] || place=$((place + 1))\n"
+      "  done\n"
+      "  if [[ $cur == -* ]]; then\n"
+      "    mapfile -t COMPREPLY < <(compgen -W '--json --help --version' -- "
+      "\"$cur\")\n"
+      "  elif [[ $place == 0 ]]; then\n"
+      "    mapfile -t COMPREPLY < <(compgen -W \"$(findmnt -rno TARGET -t "
+      "fuse.handlefs)\" -- \"$cur\")\n"
+      "  elif [[ $place == 1 ]]; then\n"
+      "    mapfile -t COMPREPLY < <(compgen -W 'status restart upgrade abort' "
+      "-- \"$cur\")\n"
+      "  elif [[ ${COMP_WORDS[*]} == *' upgrade '* ]]; then\n"
+      "    mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
+      "  fi\n"
+      "}\n"
+      "\n"
+      "complete -F _handlefs handlefs mount.handlefs\n"
+      "complete -F _handlefsctl handlefsctl\n");
 }
 
 std::string ZshCompletion() {
@@ -253,12 +274,22 @@ std::string ZshCompletion() {
                     ZshAction(word), "'\n");
   }
   return absl::StrCat(
-      "#compdef handlefs mount.handlefs\n"
+      "#compdef handlefs mount.handlefs handlefsctl\n"
       "# ",
       kMade,
       "\n"
       "\n"
+      "_handlefsctl() {\n"
+      "  local -a mounts\n"
+      "  mounts=(${(f)\"$(findmnt -rno TARGET -t fuse.handlefs)\"})\n"
+      "  _arguments '--json[the answer as it is]' '--help[help]' "
+      "'--version[the version]' \\\n"
+      "    \"1:mount point:(${mounts[*]})\" '2:command:(status restart upgrade "
+      "abort)' '3:program:_files'\n"
+      "}\n"
+      "\n"
       "_handlefs() {\n"
+      "  if [[ $service == handlefsctl ]]; then _handlefsctl; return; fi\n"
       "  local context state line\n"
       "  local -A opt_args\n"
       "  local -a long list\n"
@@ -365,7 +396,23 @@ std::string FishCompletion() {
       "complete -c mount.handlefs -s f -d 'Do not mount'\n"
       "complete -c mount.handlefs -s s -d 'Pass over unknown options'\n"
       "complete -c mount.handlefs -s v -d 'Show what is run'\n"
-      "complete -c mount.handlefs -s N -r -F -d 'Mount namespace'\n");
+      "complete -c mount.handlefs -s N -r -F -d 'Mount namespace'\n"
+      "\n"
+      "# The words behind the command that are no options.\n"
+      "function __handlefsctl_place\n"
+      "    test (count (string match -v -- '-*' (commandline -opc))) -eq "
+      "$argv[1]\n"
+      "end\n"
+      "complete -c handlefsctl -f\n"
+      "complete -c handlefsctl -n '__handlefsctl_place 1' -a '(findmnt -rno "
+      "TARGET -t fuse.handlefs)'\n"
+      "complete -c handlefsctl -n '__handlefsctl_place 2' -a 'status restart "
+      "upgrade abort'\n"
+      "complete -c handlefsctl -n '__handlefsctl_place 3; and "
+      "__fish_seen_subcommand_from upgrade' -F\n"
+      "complete -c handlefsctl -l json -d 'The answer as it is'\n"
+      "complete -c handlefsctl -s h -l help -d 'Help'\n"
+      "complete -c handlefsctl -s V -l version -d 'The version'\n");
   return out;
 }
 

@@ -1,0 +1,159 @@
+"""A storm of kills while clients work that know what each call must give."""
+
+import collections
+import errno
+import json
+import mmap
+import os
+import random
+import select
+import signal
+import time
+import traceback
+
+import procs
+import syscalls
+from clients import Canceled, Client, Counter, Wrong
+from procs import attempt, until
+
+PATIENCE = 60.0
+
+
+class Worker:
+    """A client in a process of its own; it stops when all are told to, and checks its model."""
+
+    told = mmap.mmap(-1, 4096)  # shared with all of them
+    cancels = False  # calls may end with ECANCELED
+
+    def __init__(self, make, place, host):
+        self.r, theirs = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_DFL)
+                syscalls.prctl(1, signal.SIGKILL)
+                self.work(make, place, host, theirs)
+            finally:
+                os._exit(0)
+        os.close(theirs)
+
+    @classmethod
+    def work(cls, make, place, host, out):
+        client, error, canceled = None, None, 0
+        try:
+            client = make(place)
+            while not cls.told[0]:
+                try:
+                    client.step()
+                except (Canceled, OSError) as e:
+                    if not cls.cancels or isinstance(e, OSError) and e.errno != errno.ECANCELED:
+                        raise
+                    # Whether it was done nobody knows: it goes on somewhere else.
+                    canceled += 1
+                    place, host = (f"{p}/again" for p in (place, host))
+                    os.makedirs(host, exist_ok=True)
+                    client.close()
+                    client = make(place)
+            client.check(place)
+            client.check(host)
+        except (Wrong, OSError, ValueError) as e:
+            at = [frame.name for frame in traceback.extract_tb(e.__traceback__)][1:]
+            error = f"{type(e).__name__}: {e} ({' > '.join(at)})"
+        counts = client.counts if client else {}
+        if canceled:
+            counts["canceled"] = canceled
+        os.write(out, json.dumps({"error": error, "counts": counts}).encode())
+
+    def stop(self):
+        if not select.select([self.r], [], [], PATIENCE)[0]:
+            with open(f"/proc/{self.pid}/stack") as f:
+                where = f.read().split("\n")[:6]
+            attempt(os.kill, self.pid, signal.SIGKILL)
+            return {"error": f"hangs: {where}", "counts": {}}
+        raw = b""
+        while part := os.read(self.r, 65536):
+            raw += part
+        os.close(self.r)
+        os.waitpid(self.pid, 0)
+        return json.loads(raw) if raw else {"error": "died", "counts": {}}
+
+
+class Actor:
+    """A host process that changes other names of the same directories."""
+
+    def __init__(self, places, seed):
+        self.pid = os.fork()
+        if self.pid == 0:
+            syscalls.prctl(1, signal.SIGKILL)
+            rng = random.Random(seed)
+            while True:
+                place = os.path.join(rng.choice(places), ".host")
+                for call in (os.mkdir, os.rmdir):
+                    attempt(call, place)
+                time.sleep(0.001)
+
+    def stop(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+class Pauses(list):
+    def text(self):
+        if not self:
+            return ""
+        self.sort()
+        at = [self[int(len(self) * q)] * 1000 for q in (0.5, 0.99)] + [self[-1] * 1000]
+        return "; a client's pause: median {:.1f} ms, 99 % {:.1f} ms, longest {:.1f} ms".format(*at)
+
+
+class Storm:
+    """Clients, and the locks they share; `kill` is what happens to the server meanwhile."""
+
+    def __init__(self, t, daemon, clients=4, passthrough=True):
+        self.t, self.daemon, self.seed = t, daemon, t.run.seed
+        self.rng = random.Random(self.seed)
+        self.makers, self.pauses, self.kills = [], Pauses(), 0
+        for i in range(clients):
+            os.mkdir(os.path.join(daemon.source, f"c{i}"))
+            self.makers.append((f"c{i}", lambda place, seed=self.seed * 100 + i: Client(place, seed, passthrough)))
+        # Who is canceled while it holds a lock does not know whether it added.
+        for kind in () if Worker.cancels else ("posix", "flock", "ofd"):
+            for i in range(2):
+                self.makers.append((f"lock-{kind}", lambda place, kind=kind, i=i: Counter(place, kind, i)))
+        Worker.told[0] = 0
+        self.workers = [Worker(make, os.path.join(daemon.mount, name), os.path.join(daemon.source, name))
+                        for name, make in self.makers]
+
+    def kill_once(self, low=0.02, high=0.2):
+        time.sleep(self.rng.uniform(low, high))
+        pid = self.daemon.server()
+        began = time.monotonic()
+        attempt(os.kill, pid, signal.SIGKILL)
+        self.kills += 1
+        attempt(os.statvfs, self.daemon.mount)
+        self.pauses.append(time.monotonic() - began)
+
+    def stop(self):
+        """Ends the clients; whatever one of them found wrong fails the test."""
+        Worker.told[0] = 1
+        counts, added, wrong = collections.Counter(), collections.Counter(), []
+        for (name, _), worker in zip(self.makers, self.workers):
+            outcome = worker.stop()
+            if outcome["error"]:
+                wrong.append(f"{name}: {outcome['error']}")
+            counts.update(outcome["counts"])
+            if name.startswith("lock-"):
+                added[name] += sum(outcome["counts"].values())
+        for name, wanted in added.items():
+            with open(os.path.join(self.daemon.source, name), "rb") as f:
+                got = int.from_bytes(f.read(8), "little")
+            if got != wanted and not wrong:
+                wrong.append(f"{name}: {got} additions are there, {wanted} were made")
+        until(lambda: self.daemon.waiting() == 0, "nothing waits any more", 10)
+        self.t.note(f"     {self.kills} kills, {sum(counts.values())} calls, {counts['canceled']} canceled{self.pauses.text()}")
+        self.t.check(not wrong, "; ".join(wrong))
+        self.t.check(sum(counts.values()) > 0, "the clients did nothing")
+
+
+__all__ = ["Actor", "Pauses", "Storm", "Worker", "procs"]

@@ -1,0 +1,101 @@
+"""Storms of kills: no wrong result, no hang, nothing lost and nothing done twice."""
+
+import os
+
+from procs import until
+from registry import test
+from storm import Actor, Storm, Worker
+
+URING = "/sys/module/fuse/parameters/enable_uring"
+
+
+def storm(t, kills, actor=False, **options):
+    daemon = t.serve(**options)
+    work = Storm(t, daemon, passthrough=t.config["passthrough"] == "on")
+    other = None
+    if actor:
+        place = os.path.join(t.src, "host")
+        os.mkdir(place)
+        other = Actor([place, t.src], t.run.seed)
+    try:
+        while work.kills < kills:
+            work.kill_once()
+    finally:
+        if other:
+            other.stop()
+    work.stop()
+
+
+@test(smoke=True, limit=1800)
+def storm_of_kills(t):
+    """Whatever a program does while the server is killed again and again gives what it gives without."""
+    storm(t, t.run.kills)
+
+
+@test(full=True, limit=1800)
+def storm_beside_a_host_process(t):
+    """The same while a host process changes other names of the same directories."""
+    storm(t, t.run.kills, actor=True)
+
+
+@test(full=True, limit=1800)
+def storm_without_caches(t):
+    """The same with cache=none, where every component of a path is a request."""
+    storm(t, t.run.kills, cache="none")
+
+
+@test(full=True, limit=1800)
+def storm_over_io_uring(t):
+    """Over io_uring nothing hangs and nothing is lost; a call may end with ECANCELED, as README says."""
+    with open(URING) as f:
+        before = f.read()
+    try:
+        with open(URING, "w") as f:
+            f.write("Y")
+        Worker.cancels = True
+        daemon = t.serve(transport="uring")
+        work = Storm(t, daemon, passthrough=t.config["passthrough"] == "on")
+        while work.kills < min(t.run.kills, 100):
+            work.kill_once()
+        work.stop()
+    finally:
+        Worker.cancels = False
+        with open(URING, "w") as f:
+            f.write(before)
+
+
+def failpoints(t, place, every, kills):
+    t.need_failpoints()
+    daemon = t.serve(env={"HANDLEFS_FAILPOINT": f"{place} {every}"})
+    work = Storm(t, daemon, passthrough=t.config["passthrough"] == "on")
+    until(lambda: daemon.alive() and daemon.said("ended by signal") >= kills, "the failpoints", 600)
+    work.kills = daemon.said("ended by signal")
+    work.stop()
+
+
+@test(limit=900)
+def killed_before_the_call(t):
+    """A server that dies with its intent noted, directly before the system call: it is executed once, by its successor."""
+    failpoints(t, "intent", 7, t.run.failpoint_kills)
+
+
+@test(limit=900)
+def killed_after_the_call(t):
+    """A server that dies between a system call and its note: the call is not executed again, and its result is right."""
+    failpoints(t, "executed", 7, t.run.failpoint_kills)
+
+
+@test(limit=900)
+def killed_before_the_answer(t):
+    """A server that dies with the answer noted and not sent: the noted answer is what the program gets."""
+    failpoints(t, "noted", 7, t.run.failpoint_kills)
+
+
+@test(full=True, limit=900)
+def killed_at_every_thirteenth(t):
+    """The same at each of the three places, more rarely."""
+    for place in ("intent", "executed", "noted"):
+        for name in os.listdir(t.src):
+            os.system(f"rm -rf {t.src}/{name}")
+        failpoints(t, place, 13, t.run.failpoint_kills)
+        t.end(t.daemons[-1])
