@@ -266,7 +266,9 @@ def sigterm_while_busy(t):
     until(lambda: not mounted_at(target), "the mount is gone")
     ended(t, pids, "SIGTERM while busy")
     for left in (fd, cwd):
-        t.check(attempt(os.close, left) in (None, "ENOTCONN"), "closing what was open")
+        # The device may be let go a moment after the daemon: a FLUSH that is on its way then is ECONNABORTED.
+        closed = attempt(os.close, left)
+        t.check(closed in (None, "ENOTCONN", "ECONNABORTED"), f"closing what was open: {closed}")
 
 
 @test(scope="fs", only=OWN)
