@@ -34,7 +34,7 @@ class UringEntry final : public Exchange, public ReplyPort {
   // `payload_size` is what the kernel was told: max_write or more. `memory` is
   // where the buffers outlive the server; null, or full: they end with it.
   UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size,
-             UringMemory* memory);
+             UringMemory* memory = nullptr);
   // With the buffers of an earlier server, and what the kernel has put there.
   UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size,
              UringMemory* memory, UringMemory::Slot* slot);

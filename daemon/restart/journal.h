@@ -116,6 +116,11 @@ class Intent {
   Intent() = default;
   // kAgain: an earlier server may have begun it.
   enum class Turn { kFirst, kAgain };
+  // Of a request whose number tells: NOTIFY_RESEND marks it.
+  Intent(Journal* journal, Unique unique)
+      : Intent(
+            journal, unique,
+            (Raw(unique) & kUniqueResend) != 0 ? Turn::kAgain : Turn::kFirst) {}
   Intent(Journal* journal, Unique unique, Turn turn)
       : journal_(journal), unique_(unique), turn_(turn) {
     if (journal != nullptr && turn == Turn::kAgain) {
