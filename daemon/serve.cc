@@ -232,6 +232,7 @@ absl::Status ReplaceKeeper(const Options& options, const Prepared& prepared,
                                          .server_socket = pair->keeper,
                                          .fallback = {},
                                          .asker = {},
+                                         .guard = {},
                                          .paused_ns = 0,
                                          .failure = ""});
   if (!started.ok()) return started;

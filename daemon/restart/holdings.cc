@@ -29,6 +29,7 @@ void ForEach(const HoldingsView& view,
   visit("server_socket", view.server_socket);
   visit("fallback", view.fallback);
   visit("asker", view.asker);
+  visit("guard", view.guard);
   for (const auto& [ref, fd] : view.fds) visit(absl::StrCat("kept.", ref), fd);
 }
 
@@ -169,6 +170,8 @@ absl::StatusOr<std::optional<Holdings>> TakeHoldings() {
       out.fallback = fd();
     } else if (name == "asker") {
       out.asker = fd();
+    } else if (name == "guard") {
+      out.guard = fd();
     } else if (name.starts_with("kept.")) {
       auto ref = NumberOf(name.substr(5));
       if (!ref) return bad(line);
