@@ -10,7 +10,6 @@ import signal
 import time
 import traceback
 
-import procs
 import syscalls
 from clients import Client, Counter, Wrong
 from procs import attempt, until
@@ -139,6 +138,3 @@ class Storm:
         self.t.note(f"     {self.kills} kills, {sum(counts.values())} calls{self.pauses.text()}")
         self.t.check(not wrong, "; ".join(wrong))
         self.t.check(sum(counts.values()) > 0, "the clients did nothing")
-
-
-__all__ = ["Actor", "Pauses", "Storm", "Worker", "procs"]
