@@ -120,8 +120,8 @@ int Main(std::span<const char* const> args) {
   if (holdings->has_value()) {
     const bool in_terminal = options->foreground == Switch::kOn;
     std::string log = options->log != "auto" ? options->log
-                      : in_terminal         ? "stderr"
-                                            : "syslog";
+                      : in_terminal          ? "stderr"
+                                             : "syslog";
     (void)SetLog(log, options->log_level).ok();
     return ToInt(GoOnServing(*options, *std::move(*holdings)));
   }
