@@ -219,9 +219,9 @@ def setuid_serves_as_a_user(t):
     source, target = m.tree("s", a="1"), t.place("m")
     os.chown(source, NOBODY, NOBODY)
     m.good("mount", "-t", "handlefs", "-o", "setuid=nobody", source, target)
-    (fields,) = m.daemons().values()
-    t.eq((fields["Uid"].split(), fields["Groups"].strip()), ([str(NOBODY)] * 4, str(NOBODY)), "who serves")
-    t.eq(int(fields["CapEff"], 16), 0, "capabilities")
+    for fields in m.processes().values():
+        t.eq((fields["Uid"].split(), fields["Groups"].strip()), ([str(NOBODY)] * 4, str(NOBODY)), "who serves")
+        t.eq(int(fields["CapEff"], 16), 0, "capabilities")
     t.check({"nosuid", "nodev"} <= set(m.find(target, "VFS-OPTIONS").split(",")), "nosuid, nodev")
     t.check(f"user_id={NOBODY}" in m.find(target, "FS-OPTIONS"), "owner")
     t.eq(run_as(NOBODY, NOBODY, [], os.listdir, target), ["a"], "listing by the user")
@@ -243,11 +243,11 @@ def privileges_can_be_dropped(t):
     source, target = m.tree("s", a="1"), t.place("m")
     for options, uid in (("drop_privileges", 0), ("drop_privileges,setuid=nobody", NOBODY)):
         m.good("mount", "-t", "handlefs", "-o", options, source, target)
-        (fields,) = m.daemons().values()
-        t.eq(fields["Uid"].split(), [str(uid)] * 4, f"who serves with {options}")
-        for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-            t.eq(int(fields[kind], 16), 0, f"{kind} with {options}")
-        t.eq(fields["NoNewPrivs"].strip(), "1", options)
+        for fields in m.processes().values():
+            t.eq(fields["Uid"].split(), [str(uid)] * 4, f"who serves with {options}")
+            for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+                t.eq(int(fields[kind], 16), 0, f"{kind} with {options}")
+            t.eq(fields["NoNewPrivs"].strip(), "1", options)
         t.eq(run_as(uid, uid, [], os.listdir, target), ["a"], "listing")
         m.umount(target)
     # A start that fails takes the mount away again.
