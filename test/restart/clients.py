@@ -43,6 +43,10 @@ class Client:
         self.open = []  # (fd, id)
         self.next_id = 0
         self.counts = {}
+        self.last = {}  # id -> the last calls that changed its content
+
+    def note(self, number, *call):
+        self.last[number] = [*self.last.get(number, [])[-5:], call]
 
     def path(self, name):
         return os.path.join(self.place, name)
@@ -179,10 +183,12 @@ class Client:
         data = self.rng.randbytes(self.rng.choice((1, 100, 5000)))
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND:
             n = os.write(fd, data)
+            self.note(number, "append", n, "at", len(self.content[number]))
             self.content[number] += data[:n]
         else:
             at = self.rng.randrange(len(self.content[number]) + 1)
             n = os.pwrite(fd, data, at)
+            self.note(number, "write", n, "at", at)
             self.content[number][at:at + n] = data[:n]
         if n != len(data):
             raise Wrong(f"write of {len(data)}: {n}")
@@ -192,6 +198,7 @@ class Client:
             fd, number = self.rng.choice(self.open)
             size = self.rng.randrange(len(self.content[number]) + 1)
             os.ftruncate(fd, size)
+            self.note(number, "truncate", size)
             del self.content[number][size:]
 
     def read_back(self):
@@ -199,8 +206,12 @@ class Client:
             return
         fd, number = self.rng.choice(self.open)
         got = os.pread(fd, 1 << 20, 0)
-        if got != self.content[number]:
-            raise Wrong(f"content of open file {number}: {len(got)} bytes, wanted {len(self.content[number])}")
+        wanted = self.content[number]
+        if got != wanted:
+            same = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))
+            again = os.pread(fd, 1 << 20, 0)
+            raise Wrong(f"content of open file {number}: {len(got)} bytes, wanted {len(wanted)}, equal up to {same}, read again "
+                        f"{len(again)}, size {os.fstat(fd).st_size}; before: {self.last.get(number)}")
         links = os.fstat(fd).st_nlink
         if links != self.links[number]:
             raise Wrong(f"links of open file {number}: {links}, wanted {self.links[number]}")
