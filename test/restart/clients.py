@@ -30,6 +30,7 @@ class Client:
     """One random walk of calls. `step` does one and compares."""
 
     NAMES = [f"n{i}" for i in range(12)]
+    not_empty = "ENOTEMPTY"  # what a rename over a directory with something in it gives; xfs says EEXIST
 
     def __init__(self, place, seed, passthrough):
         self.rng = random.Random(seed)
@@ -161,7 +162,7 @@ class Client:
             elif is_dir and not was_dir:
                 wanted = "ENOTDIR"
             elif was_dir and there[1]:
-                wanted = "ENOTEMPTY"
+                wanted = self.not_empty
         got = attempt(syscalls.renameat2, self.path(old), self.path(new), flags)
         if not self.want(got, wanted, f"rename {old} {new} {flags}"):
             return

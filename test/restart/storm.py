@@ -106,8 +106,21 @@ class Storm:
             for i in range(2):
                 self.makers.append((f"lock-{kind}", lambda place, kind=kind, i=i: Counter(place, kind, i)))
         Worker.told[0] = 0
+        Client.not_empty = self.not_empty(daemon.source)
         self.workers = [Worker(make, os.path.join(daemon.mount, name), os.path.join(daemon.source, name))
                         for name, make in self.makers]
+
+    @staticmethod
+    def not_empty(source):
+        """What the host says to a rename over a directory that is not empty."""
+        one, other = os.path.join(source, ".one"), os.path.join(source, ".other")
+        os.mkdir(one)
+        os.makedirs(os.path.join(other, "in"))
+        said = attempt(os.rename, one, other)
+        os.rmdir(one)
+        os.rmdir(os.path.join(other, "in"))
+        os.rmdir(other)
+        return said
 
     def kill_once(self, low=0.02, high=0.2):
         time.sleep(self.rng.uniform(low, high))
