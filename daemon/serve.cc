@@ -240,6 +240,7 @@ absl::Status ReplaceKeeper(const Options& options, const Prepared& prepared,
                                          .rings = rings,
                                          .fallback = {},
                                          .asker = {},
+                                         .guard = {},
                                          .paused_ns = 0,
                                          .failure = ""});
   if (!started.ok()) return started;

@@ -30,6 +30,7 @@ void ForEach(const HoldingsView& view,
   visit("fallback", view.fallback);
   visit("asker", view.asker);
   if (view.rings != nullptr) visit("rings", view.rings->memory());
+  visit("guard", view.guard);
   for (const auto& [ref, fd] : view.fds) visit(absl::StrCat("kept.", ref), fd);
 }
 
@@ -182,6 +183,8 @@ absl::StatusOr<std::optional<Holdings>> TakeHoldings() {
       rings_at = *n;
     } else if (name == "rings_payload") {
       rings_payload = *n;
+    } else if (name == "guard") {
+      out.guard = fd();
     } else if (name.starts_with("kept.")) {
       auto ref = NumberOf(name.substr(5));
       if (!ref) return bad(line);

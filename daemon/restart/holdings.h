@@ -35,6 +35,7 @@ struct Holdings {
   // The program to go back to, and who asked for this one; or none.
   UniqueFd fallback;
   UniqueFd asker;
+  UniqueFd guard;         // who waits until this program serves (upgrade.h)
   int64_t paused_ns = 0;  // CLOCK_REALTIME since which nobody serves
   std::string failure;    // why the fallback is what runs now
 };
@@ -55,6 +56,7 @@ struct HoldingsView {
   const io::UringMemory* rings = nullptr;
   BorrowedFd fallback;
   BorrowedFd asker;
+  BorrowedFd guard;
   int64_t paused_ns = 0;
   std::string failure;
 };

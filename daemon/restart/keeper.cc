@@ -65,6 +65,7 @@ ExitCode Keeper::Run() {
     Wait();
   }
   control_name_.Remove();
+  DismissGuard(std::move(guard_));
   EndChange("the mount has ended");
   return *result_;
 }
@@ -75,6 +76,7 @@ void Keeper::TakeOver(Holdings holdings) {
   control_ = std::move(holdings.control);
   asker_ = std::move(holdings.asker);
   fallback_ = std::move(holdings.fallback);
+  guard_ = std::move(holdings.guard);
   went_back_ = std::move(holdings.failure);
   if (asker_) change_ = Change::kUpgrade;
   was_serving_ = true;
@@ -126,6 +128,7 @@ ExitCode Keeper::BeServer(UniqueFd socket) {
   control_.reset();
   asker_.reset();
   fallback_.reset();
+  guard_.reset();
   question_ = Question();
   return ServeKept(options_, prepared_, *state_, fds_, rings_.get(), socket,
                    reports_, ready_);
@@ -154,6 +157,7 @@ void Keeper::Wait() {
   if (server_.exists()) LookAtServer();
   if (kicker_.exists()) (void)kicker_.Reap();
   std::erase_if(stuck_, [](Child& child) { return child.Reap().has_value(); });
+  if (absl::Now() >= question_until_) question_.child.Kill(SIGKILL);
   if (absl::Now() >= hand_over_until_ && server_.exists()) {
     // It hangs somewhere; what it has not finished comes again.
     hand_over_until_ = absl::InfiniteFuture();
@@ -221,7 +225,11 @@ void Keeper::ServerServes() {
     ready_();
   }
   fallback_.reset();
-  EndChange(std::exchange(went_back_, ""));
+  DismissGuard(std::move(guard_));
+  // One that was started before, after a crash, is not what was asked for.
+  if (change_ != Change::kAsking && counters.generation > change_after_) {
+    EndChange(std::exchange(went_back_, ""));
+  }
 }
 
 // What came over io_uring while nobody served waits in the kernel, which looks

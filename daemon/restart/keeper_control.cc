@@ -17,6 +17,8 @@ namespace {
 
 // A server that was told to hand over has this long to finish what it began.
 constexpr absl::Duration kHandOverTime = absl::Seconds(15);
+// A program that is asked whether it can go on has this long.
+constexpr absl::Duration kAnswerTime = absl::Seconds(10);
 
 double Since(int64_t since_ns) {
   return since_ns == 0 ? 0
@@ -141,6 +143,7 @@ void Keeper::BeginUpgrade(ControlRequest request) {
     Answer(std::move(request.connection), ErrorAnswer("cannot make a process"));
     return;
   }
+  question_until_ = absl::Now() + kAnswerTime;
   change_ = Change::kAsking;
   asker_ = std::move(request.connection);
 }
@@ -150,6 +153,7 @@ void Keeper::OnProgramAnswered() {
   if (!status) return;
   std::string said = AnswerOf(question_);
   question_ = Question();
+  question_until_ = absl::InfiniteFuture();
   if (*status != 0 || said != kCanGoOn) {
     EndChange(absl::StrCat(program_, " cannot go on with this mount (",
                            DescribeEnd(*status),
@@ -165,6 +169,12 @@ void Keeper::HandOver(UniqueFd asker) {
   asker_ = std::move(asker);
   died_ = absl::Now();
   hand_over_until_ = died_ + kHandOverTime;
+  change_after_ = state_->counters().generation;
+  if (!server_.exists()) {
+    // Killed meanwhile, and its successor is not there yet.
+    if (!program_.empty()) Become(std::exchange(program_, ""));
+    return;
+  }
   if (!socket_) return;  // it is dead already
   (void)SendMessage(socket_, {.what = KeeperMessage::What::kHandOver}, {}).ok();
 }
@@ -191,6 +201,7 @@ HoldingsView Keeper::Held() const {
           .rings = rings_.get(),
           .fallback = {},
           .asker = asker_,
+          .guard = guard_,
           .paused_ns = absl::ToUnixNanos(died_),
           .failure = ""};
 }
@@ -199,6 +210,9 @@ void Keeper::Become(const std::string& program) {
   UniqueFd self(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   HoldingsView held = Held();
   held.fallback = self;
+  auto guard = StartGuard(options_.command_line, directory_, Held());
+  if (guard.ok()) guard_ = *std::move(guard);
+  held.guard = guard_;
   absl::Status failed =
       BecomeProgram(program, options_.command_line, directory_, held);
   went_back_ = std::string(failed.message().data(), failed.message().size());

@@ -102,12 +102,15 @@ class Keeper {
   // An upgrade or restart that somebody asked for.
   enum class Change { kNone, kAsking, kRestart, kUpgrade };
   Change change_ = Change::kNone;
+  uint64_t change_after_ = 0;  // the generation that hands over for it
   UniqueFd control_;
   ControlName control_name_;
   Question question_;
+  absl::Time question_until_ = absl::InfiniteFuture();
   std::string program_;
   UniqueFd asker_;
   UniqueFd fallback_;      // the program before this one, until this one serves
+  UniqueFd guard_;         // the process that starts that one again
   std::string directory_;  // where the command line was given
   std::string went_back_;  // why this program runs again
 

@@ -4,19 +4,29 @@
 
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
+
 namespace handlefs {
 
 Kept::Kept(State& state, BorrowedFd keeper, const KeptFds& fds)
     : state_(state), keeper_(keeper) {
   absl::MutexLock lock(&mutex_);
   scanned_ = state.Scan();
+  absl::flat_hash_set<uint32_t> valid;
   for (const State::Scanned& record : scanned_) {
     auto ref = static_cast<uint32_t>(record.ref);
+    valid.insert(ref);
     auto it = fds.find(ref);
     if (it == fds.end()) continue;
     UniqueFd copy(fcntl(it->second.get(), F_DUPFD_CLOEXEC, 0));
     given_[ref] = copy.get();
     inherited_[ref] = std::move(copy);
+  }
+  // Of servers that were killed before they had made the record, or before they
+  // said that it was gone: whatever comes to its place has another one, or
+  // none.
+  for (const auto& [ref, fd] : fds) {
+    if (!valid.contains(ref)) Tell(KeeperMessage::What::kDrop, Ref{ref}, {});
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +12,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/log.h"
 #include "proto/dialect.h"
 
 namespace handlefs {
@@ -79,6 +81,8 @@ Question AskProgram(const std::string& program,
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return question;
   question.said = UniqueFd(ends[0]);
+  // Whoever else has the other end does not hold us up.
+  (void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
   UniqueFd theirs(ends[1]);
   std::vector<char*> argv = ArgvOf(arguments);
   question.child = Child::Fork();
@@ -104,6 +108,40 @@ std::string AnswerOf(const Question& question) {
   while (!said.empty() && said.back() == '\n') said.pop_back();
   said.erase(0, said.rfind('\n') + 1);
   return said;
+}
+
+absl::StatusOr<UniqueFd> StartGuard(const std::vector<std::string>& arguments,
+                                    const std::string& directory,
+                                    const HoldingsView& holdings) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "pipe");
+  UniqueFd theirs(ends[0]), ours(ends[1]);
+  pid_t child = fork();
+  if (child < 0) return absl::ErrnoToStatus(errno, "fork");
+  if (child > 0) {
+    while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    return ours;
+  }
+  // Nobody's child: a program that does not know of it need not reap it.
+  if (fork() != 0) _exit(0);
+  ours.reset();
+  char byte;
+  ssize_t n;
+  do {
+    n = read(theirs.get(), &byte, 1);
+  } while (n < 0 && errno == EINTR);
+  if (n == 1) _exit(0);
+  HoldingsView held = holdings;
+  held.guard = {};
+  held.failure = "the new program ended before it served; the old one goes on";
+  Log(LogLevel::kError, held.failure);
+  (void)BecomeProgram("/proc/self/exe", arguments, directory, held).ok();
+  _exit(1);
+}
+
+void DismissGuard(UniqueFd guard) {
+  if (guard) (void)!write(guard.get(), "d", 1);
 }
 
 absl::Status BecomeProgram(const std::string& program,

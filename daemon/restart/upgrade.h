@@ -36,6 +36,15 @@ Question AskProgram(const std::string& program,
 // Its last line.
 std::string AnswerOf(const Question& question);
 
+// A process that stays beside a program that is about to be become, with the
+// same holdings. It ends when it is dismissed; if the program ends before, it
+// becomes this program again, which goes on with them. UNAVAILABLE: no
+// descriptor or process is to be had.
+absl::StatusOr<UniqueFd> StartGuard(const std::vector<std::string>& arguments,
+                                    const std::string& directory,
+                                    const HoldingsView& holdings);
+void DismissGuard(UniqueFd guard);
+
 // Becomes the program, which finds the holdings. Returns only if that fails,
 // and everything is as before.
 absl::Status BecomeProgram(const std::string& program,

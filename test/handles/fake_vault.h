@@ -29,7 +29,11 @@ class FakeVault final : public Vault {
     if (ref != kNoRef) records_.at(Number(ref)).fd = Copy(fd);
   }
   void Erase(Ref ref) override {
-    if (ref != kNoRef) records_.erase(Number(ref));
+    auto it = records_.find(Number(ref));
+    if (it == records_.end()) return;
+    // The keeper hears of it later.
+    late_.push_back(std::move(it->second.fd));
+    records_.erase(it);
   }
   std::atomic<uint64_t>* Word(Ref ref) override {
     return ref == kNoRef ? nullptr : &records_.at(Number(ref)).word;
@@ -61,6 +65,7 @@ class FakeVault final : public Vault {
   }
   // The keeper lost them.
   void DropFds() {
+    late_.clear();
     for (auto& [number, record] : records_) record.fd.reset();
   }
   bool is_full = false;
@@ -77,6 +82,7 @@ class FakeVault final : public Vault {
     return fd ? UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)) : UniqueFd();
   }
   uint32_t last_ = 0;
+  std::vector<UniqueFd> late_;
   std::map<uint32_t, Record> records_;
 };
 

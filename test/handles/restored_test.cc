@@ -100,7 +100,6 @@ TEST_CASE("a file that the keeper holds is awake", "[restored]") {
     REQUIRE(write(file->fd.get(), "x", 1) == 1);
     fh = *first.Insert(file, O_RDWR);
     first.Keep(*file);
-    first.Keep(*file);
     CHECK(vault.fds() == 1);
   }
   OpenFiles second(2, &vault);
@@ -364,8 +363,8 @@ TEST_CASE("pins come back with their lookups", "[restored]") {
     pins.Add(NodeId{5}, fd, ref);
     pins.AddLookup(NodeId{5});
     pins.AddLookup(NodeId{5});
-    pins.AddLookup(NodeId{5});
     pins.Forget(NodeId{5}, 1);
+    pins.AddLookup(NodeId{5});
   }
   Pins pins;
   pins.Restore(vault);

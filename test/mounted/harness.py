@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import syscalls
 import trees
@@ -136,6 +137,30 @@ def option_text(options):
     return ",".join(k if v is True else f"{k}={v}" for k, v in options.items())
 
 
+# Seconds after which the servers of all daemons are killed, again and again; their keepers start others.
+KILL_EVERY = None
+
+
+def start_killer(keeper):
+    """A process that kills the servers of a keeper as long as there is one."""
+    if os.fork():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    syscalls.prctl(1, signal.SIGKILL)
+    try:
+        while True:
+            time.sleep(KILL_EVERY)
+            with open(f"/proc/{keeper}/task/{keeper}/children") as f:
+                # The first is the server, others are asked or unmount.
+                for pid in f.read().split()[:1]:
+                    attempt(os.kill, int(pid), signal.SIGKILL)
+    except OSError:
+        pass
+    finally:
+        os._exit(0)
+
+
 class Served:
     """A running server (or its stand-in) for one mount point."""
 
@@ -178,6 +203,8 @@ class Served:
         except AssertionError:
             self.kill()
             raise AssertionError(f"{' '.join(argv)}: {self.log_text()[-600:].strip()}") from None
+        if KILL_EVERY and kind == "handlefs":
+            start_killer(self.pid)
 
     def _over_standin(self, standin, server):
         """The same behind the stand-in kernel, which mounts."""

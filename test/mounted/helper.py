@@ -100,7 +100,12 @@ class Machine:
         return shell("findmnt", "-rno", what, "--mountpoint", path).strip()
 
     def daemons(self):
-        """{pid: status fields} of the daemon's processes in this namespace; a mount can have several."""
+        """{pid: status fields} of the daemons in this namespace; what a daemon started is not another one."""
+        found = self.processes()
+        return {pid: fields for pid, fields in found.items() if int(fields["PPid"]) not in found}
+
+    def processes(self):
+        """{pid: status fields} of all processes of daemons in this namespace."""
         mine, out = os.readlink("/proc/self/ns/mnt"), {}
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:

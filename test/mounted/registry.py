@@ -26,6 +26,7 @@ class Test:
     unless_bind: Optional[str] = None  # reason why it cannot hold on a bind mount
     unless_standin: Optional[str] = None  # reason why it cannot hold over the stand-in kernel
     unless_restarts: Optional[str] = None  # reason why it cannot hold when the daemon is replaced all the time
+    unless_kills: Optional[str] = None  # reason why it cannot hold when the server is killed all the time
     limit: int = 90  # seconds after which it counts as hung
     needs: dict = field(default_factory=dict)  # option name -> accepted values
 

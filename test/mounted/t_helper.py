@@ -237,7 +237,7 @@ def setuid_serves_as_a_user(t):
     os.chown(source, NOBODY, NOBODY)
     t.eq(m.good("mount", "-t", "handlefs", "-o", "setuid=nobody", source, target), "", "what is said")
     t.eq(m.served(), 1, "daemons")
-    for fields in m.daemons().values():
+    for fields in m.processes().values():
         t.eq((fields["Uid"].split(), fields["Groups"].strip()), ([str(NOBODY)] * 4, str(NOBODY)), "who serves")
         t.eq(int(fields["CapEff"], 16), 0, "capabilities")
     t.check({"nosuid", "nodev"} <= set(m.find(target, "VFS-OPTIONS").split(",")), "nosuid, nodev")
@@ -262,7 +262,7 @@ def privileges_can_be_dropped(t):
     for options, uid in (("drop_privileges", 0), ("drop_privileges,setuid=nobody", NOBODY)):
         m.good("mount", "-t", "handlefs", "-o", options, source, target)
         t.eq(m.served(), 1, "daemons")
-        for fields in m.daemons().values():
+        for fields in m.processes().values():
             t.eq(fields["Uid"].split(), [str(uid)] * 4, f"who serves with {options}")
             for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
                 t.eq(int(fields[kind], 16), 0, f"{kind} with {options}")

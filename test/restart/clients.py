@@ -34,6 +34,7 @@ class Client:
     """One random walk of calls. `step` does one and compares."""
 
     NAMES = [f"n{i}" for i in range(12)]
+    not_empty = "ENOTEMPTY"  # what a rename over a directory with something in it gives; xfs says EEXIST
 
     def __init__(self, place, seed, passthrough):
         self.rng = random.Random(seed)
@@ -47,6 +48,10 @@ class Client:
         self.open = []  # (fd, id)
         self.next_id = 0
         self.counts = {}
+        self.last = {}  # id -> the last calls that changed its content
+
+    def note(self, number, *call):
+        self.last[number] = [*self.last.get(number, [])[-5:], call]
 
     def close(self):
         for fd, _ in self.open:
@@ -169,7 +174,7 @@ class Client:
             elif is_dir and not was_dir:
                 wanted = "ENOTDIR"
             elif was_dir and there[1]:
-                wanted = "ENOTEMPTY"
+                wanted = self.not_empty
         got = attempt(syscalls.renameat2, self.path(old), self.path(new), flags)
         if not self.want(got, wanted, f"rename {old} {new} {flags}"):
             return
@@ -191,10 +196,12 @@ class Client:
         data = self.rng.randbytes(self.rng.choice((1, 100, 5000)))
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND:
             n = os.write(fd, data)
+            self.note(number, "append", n, "at", len(self.content[number]))
             self.content[number] += data[:n]
         else:
             at = self.rng.randrange(len(self.content[number]) + 1)
             n = os.pwrite(fd, data, at)
+            self.note(number, "write", n, "at", at)
             self.content[number][at:at + n] = data[:n]
         if n != len(data):
             raise Wrong(f"write of {len(data)}: {n}")
@@ -204,6 +211,7 @@ class Client:
             fd, number = self.rng.choice(self.open)
             size = self.rng.randrange(len(self.content[number]) + 1)
             os.ftruncate(fd, size)
+            self.note(number, "truncate", size)
             del self.content[number][size:]
 
     def read_back(self):
@@ -211,8 +219,12 @@ class Client:
             return
         fd, number = self.rng.choice(self.open)
         got = os.pread(fd, 1 << 20, 0)
-        if got != self.content[number]:
-            raise Wrong(f"content of open file {number}: {len(got)} bytes, wanted {len(self.content[number])}")
+        wanted = self.content[number]
+        if got != wanted:
+            same = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))
+            again = os.pread(fd, 1 << 20, 0)
+            raise Wrong(f"content of open file {number}: {len(got)} bytes, wanted {len(wanted)}, equal up to {same}, read again "
+                        f"{len(again)}, size {os.fstat(fd).st_size}; before: {self.last.get(number)}")
         links = os.fstat(fd).st_nlink
         if links != self.links[number]:
             raise Wrong(f"links of open file {number}: {links}, wanted {self.links[number]}")

@@ -40,19 +40,32 @@ def runs(pid):
     return status_of(pid).get("State", "Z")[0] not in "ZX"
 
 
+def waiting(mount):
+    """How many requests of a FUSE mount wait for an answer."""
+    with open("/proc/self/mountinfo") as f:
+        minor = next((w[2].split(":")[1] for w in map(str.split, f) if harness._unescape(w[4]) == mount), None)
+    if minor is None:
+        raise AssertionError(f"nothing is mounted at {mount}")
+    control = f"/sys/fs/fuse/connections/{minor}/waiting"
+    if not os.path.exists(control):
+        syscalls.mount("fusectl", "/sys/fs/fuse/connections", "fusectl", 0)
+    with open(control) as f:
+        return int(f.read())
+
+
 class Daemon:
     """handlefs -f on a mount point. `keeper` is the pid of who keeps the mount now."""
 
     def __init__(self, program, source, mount, options, log, env=None):
         self.program, self.source, self.mount, self.options, self.log = program, source, mount, options, log
-        os.makedirs(mount, exist_ok=True)
+        if not harness.mounted_at(mount):
+            os.makedirs(mount, exist_ok=True)
         argv = [program, "-f", "-o", harness.option_text(options), source, mount]
         with open(log, "ab") as out:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/",
                                             env={**os.environ, **(env or {})}, preexec_fn=harness.die_with_parent)
         self.keeper = self.process.pid
-        until(lambda: self.alive() and harness.mounted_at(mount), "the mount")
-        os.stat(mount)
+        until(lambda: self.alive() and harness.mounted_at(mount) and not isinstance(attempt(os.stat, mount), procs.Err), "the mount")
 
     def text(self):
         with open(self.log, errors="replace") as f:
@@ -90,20 +103,11 @@ class Daemon:
                 raw += part
         return json.loads(raw)
 
-    def minor(self):
-        with open("/proc/self/mountinfo") as f:
-            for line in f:
-                words = line.split()
-                if words[4] == self.mount.replace(" ", "\\040"):
-                    return words[2].split(":")[1]
-        raise AssertionError("not mounted")
+    def answers(self):
+        return not isinstance(attempt(self.ask, "status"), procs.Err)
 
     def waiting(self):
-        control = f"/sys/fs/fuse/connections/{self.minor()}/waiting"
-        if not os.path.exists(control):
-            syscalls.mount("fusectl", "/sys/fs/fuse/connections", "fusectl", 0)
-        with open(control) as f:
-            return int(f.read())
+        return waiting(self.mount)
 
     def rest(self):
         """Nothing waits for an answer any more."""
@@ -203,4 +207,3 @@ class Case:
             daemon.clear()
 
 
-__all__ = ["Daemon", "Case", "children", "control_path", "procs", "runs", "status_of"]

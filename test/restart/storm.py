@@ -11,7 +11,6 @@ import signal
 import time
 import traceback
 
-import procs
 import syscalls
 from clients import Canceled, Client, Counter, Wrong
 from procs import attempt, until
@@ -122,8 +121,21 @@ class Storm:
             for i in range(2):
                 self.makers.append((f"lock-{kind}", lambda place, kind=kind, i=i: Counter(place, kind, i)))
         Worker.told[0] = 0
+        Client.not_empty = self.not_empty(daemon.source)
         self.workers = [Worker(make, os.path.join(daemon.mount, name), os.path.join(daemon.source, name))
                         for name, make in self.makers]
+
+    @staticmethod
+    def not_empty(source):
+        """What the host says to a rename over a directory that is not empty."""
+        one, other = os.path.join(source, ".one"), os.path.join(source, ".other")
+        os.mkdir(one)
+        os.makedirs(os.path.join(other, "in"))
+        said = attempt(os.rename, one, other)
+        os.rmdir(one)
+        os.rmdir(os.path.join(other, "in"))
+        os.rmdir(other)
+        return said
 
     def kill_once(self, low=0.02, high=0.2):
         time.sleep(self.rng.uniform(low, high))
@@ -154,6 +166,3 @@ class Storm:
         self.t.note(f"     {self.kills} kills, {sum(counts.values())} calls, {counts['canceled']} canceled{self.pauses.text()}")
         self.t.check(not wrong, "; ".join(wrong))
         self.t.check(sum(counts.values()) > 0, "the clients did nothing")
-
-
-__all__ = ["Actor", "Pauses", "Storm", "Worker", "procs"]

@@ -26,7 +26,7 @@ using Json = nlohmann::ordered_json;
 // successor does not serve.
 absl::Duration PatienceFor(const Command& command) {
   bool is_long = command.words[0] == "restart" || command.words[0] == "upgrade";
-  return is_long ? absl::Seconds(120) : absl::Seconds(10);
+  return is_long ? absl::Seconds(120) : absl::Seconds(5);
 }
 
 Failure NoAnswer(const Target& target, const std::string& what) {

@@ -48,6 +48,7 @@ struct Held {
             .server_socket = server_socket,
             .fallback = fallback,
             .asker = asker,
+            .guard = guard,
             .paused_ns = paused_ns,
             .failure = failure};
   }
@@ -55,7 +56,7 @@ struct Held {
   Source source;
   Mounted mounted;
   KeptFds fds;
-  UniqueFd control, server_socket, fallback, asker;
+  UniqueFd control, server_socket, fallback, asker, guard;
   pid_t server = 0;
   int64_t paused_ns = 0;
   std::string failure;
@@ -85,6 +86,7 @@ TEST_CASE("holdings: all of it comes back", "[holdings]") {
   held.server_socket = NewFile();
   held.fallback = NewFile();
   held.asker = NewFile();
+  held.guard = NewFile();
   held.paused_ns = 1'700'000'000'123'456'789;
   held.failure = "two\nlines";
   HoldingsView view = held.View();
@@ -124,6 +126,7 @@ TEST_CASE("holdings: all of it comes back", "[holdings]") {
   CHECK(InodeOf(got.server_socket) == InodeOf(held.server_socket));
   CHECK(InodeOf(got.fallback) == InodeOf(held.fallback));
   CHECK(InodeOf(got.asker) == InodeOf(held.asker));
+  CHECK(InodeOf(got.guard) == InodeOf(held.guard));
   REQUIRE(got.fds.size() == 2);
   CHECK(InodeOf(got.fds[4000000000]) == InodeOf(held.fds[4000000000]));
   // Nothing goes on to what that program starts.
@@ -132,9 +135,9 @@ TEST_CASE("holdings: all of it comes back", "[holdings]") {
     CHECK_FALSE(IsInherited(fd));
   }
   // They are one and the same here.
-  for (UniqueFd* fd :
-       {&got.state, &got.source.root, &got.source.dir, &got.mounted.device,
-        &got.control, &got.server_socket, &got.fallback, &got.asker}) {
+  for (UniqueFd* fd : {&got.state, &got.source.root, &got.source.dir,
+                       &got.mounted.device, &got.control, &got.server_socket,
+                       &got.fallback, &got.asker, &got.guard}) {
     (void)fd->release();
   }
   for (auto& [ref, fd] : got.fds) (void)fd.release();

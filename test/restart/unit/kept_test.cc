@@ -186,6 +186,35 @@ TEST_CASE("Kept: a place that is used again has its own descriptor", "[kept]") {
   CHECK(keeper.fds.empty());
 }
 
+TEST_CASE("Kept: the descriptor of a record that was never made is let go",
+          "[kept]") {
+  auto state = NewState();
+  FakeKeeper keeper;
+  Vault::Ref ref;
+  {
+    Kept kept(*state, keeper.server, keeper.fds);
+    // Killed between the two halves of Put.
+    ref = state->Reserve(8);
+    UniqueFd file = NewFile();
+    kept.Keep(ref, file);
+  }
+  keeper.Read();
+  CHECK(keeper.fds.size() == 1);
+  {
+    state = Reopen(*state);
+    Kept next(*state, keeper.server, keeper.fds);
+    // Another record comes to its place, which has none.
+    CHECK(next.PutStruct(Vault::Kind::kOpenFile, uint64_t{7}) == ref);
+  }
+  keeper.Read();
+  CHECK(keeper.fds.empty());
+  state = Reopen(*state);
+  Kept last(*state, keeper.server, keeper.fds);
+  auto files = last.Inherited(Vault::Kind::kOpenFile);
+  REQUIRE(files.size() == 1);
+  CHECK_FALSE(files[0].fd);
+}
+
 TEST_CASE("Kept: another keeper is given everything again", "[kept]") {
   auto state = NewState();
   FakeKeeper keeper;
