@@ -36,11 +36,13 @@ Question AskProgram(const std::string& program,
 // Its last line.
 std::string AnswerOf(const Question& question);
 
-// Becomes the program, which finds the holdings. Returns only if that fails,
+// Becomes the program, which finds the holdings, and `variables` (NAME=VALUE)
+// in its environment. Returns only if that fails,
 // and everything is as before.
 absl::Status BecomeProgram(const std::string& program,
                            const std::vector<std::string>& arguments,
                            const std::string& directory,
+                           std::vector<std::string> variables,
                            const HoldingsView& holdings);
 // Starts this program beside this one, with the holdings.
 absl::Status StartKeeper(const std::vector<std::string>& arguments,
