@@ -94,12 +94,13 @@ std::optional<StoredMount> TakeStoredMount(const Options& options) {
     return std::nullopt;
   }
   StoredMount out{.names = {},
+                  .stale = {},
                   .holdings = Unusable("not read yet"),
                   .mounted = std::nullopt,
                   .clones = {},
                   .list = {}};
   for (NamedFd& one : *listened) {
-    out.names.push_back(one.name);
+    out.names.insert(one.name);
     if (one.name == kList) out.list = std::move(one.fd);
   }
   std::string text = out.list ? ReadAll(out.list) : "";
@@ -125,6 +126,8 @@ std::optional<StoredMount> TakeStoredMount(const Options& options) {
     } else if (name.starts_with("fs.") ||
                (name.starts_with("kept.") && has_left)) {
       absl::StrAppend(&text, "kept.", ref, " ", one.fd.release(), "\n");
+    } else if (one.name != kList) {
+      out.stale.insert(one.name);
     }
   }
   out.holdings = ParseHoldings(text);
@@ -160,9 +163,14 @@ Status FdStore::Put(const std::string& name, BorrowedFd fd) {
 Status FdStore::Take(const std::string& name) {
   auto it = names_.find(name);
   if (it == names_.end()) return Ok();
-  RETURN_IF_ERROR(manager_.RemoveFds(name));
-  names_.erase(it);
-  return Ok();
+  Status removed = manager_.RemoveFds(name);
+  if (removed.ok()) {
+    names_.erase(it);
+    stale_.erase(name);
+  } else {
+    stale_.insert(name);
+  }
+  return removed;
 }
 
 void FdStore::Begin(const Options& options, const HoldingsView& mount) {
@@ -207,7 +215,9 @@ void FdStore::Begin(const Options& options, const HoldingsView& mount) {
 }
 
 void FdStore::GoOn(StoredMount stored) {
-  names_ = {stored.names.begin(), stored.names.end()};
+  names_ = std::move(stored.names);
+  // Locks are held by them, and unlinked files kept.
+  for (const std::string& name : stored.stale) (void)Take(name).ok();
   old_clones_ = std::move(stored.clones);
   list_ = std::move(stored.list);
   if (stored.mounted) note_ = NotePath(*stored.mounted);
@@ -273,6 +283,9 @@ absl::Status FdStore::Try() const {
 absl::Status FdStore::Leave(const KeptFds& fds, int64_t paused_ns) {
   size_t over = 0;
   Status sent = Ok();
+  for (const std::string& name : std::set<std::string>(stale_)) {
+    if (sent.ok()) sent = Take(name);
+  }
   for (const auto& [ref, fd] : fds) {
     if (!sent.ok()) break;
     const std::string name = absl::StrCat("kept.", ref);

@@ -23,7 +23,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "daemon/mount.h"
@@ -37,7 +36,8 @@ namespace handlefs {
 
 // What an earlier process of this service left.
 struct StoredMount {
-  std::vector<std::string> names;  // of all that is in the store
+  std::set<std::string> names;  // of all that is in the store
+  std::set<std::string> stale;  // of these: what cannot be trusted
   // FAILED_PRECONDITION: the mount in it cannot be gone on with; one line.
   absl::StatusOr<Holdings> holdings;
   // Of the mount, if that is known: to take it away.
@@ -80,6 +80,7 @@ class FdStore {
 
   const ServiceManager& manager_;
   std::set<std::string> names_;
+  std::set<std::string> stale_;  // that could not be removed yet
   KeptFds old_clones_;
   UniqueFd list_;
   std::string note_;
