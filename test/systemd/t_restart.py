@@ -3,10 +3,12 @@
 import json
 import os
 import struct
+import subprocess
 
 from machine import HERE, until
 from registry import test
 from t_service import clones
+from t_watchdog import fed
 
 STOP = "/run/holder-stop"
 
@@ -271,3 +273,105 @@ def restart_off(t):
     t.m.must(f"systemctl stop {unit}")
     t.check(not t.mounted("/srv/data"), "it is still mounted")
     t.check(t.m.show(unit, "Result")["Result"] == "success", "the end counts as a failure")
+
+
+def control(t, *words):
+    """A command for the keeper of /srv/data, and its answer."""
+    ask = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('/run/handlefs/srv-data.sock'); "
+           "s.sendall(' '.join(sys.argv[1:]).encode() + b'\\n'); print(s.makefile().readline())")
+    return json.loads(t.m.must(["python3", "-c", ask, *words]))
+
+
+@test()
+def upgrade_and_restart(t):
+    """After an upgrade by the control socket the program still knows its service manager: watchdog, restart and SIGKILL."""
+    source = t.tree("/srv/source")
+    unit = t.service("data", source, "/srv/data", lines=["WatchdogSec=2s"])
+    t.starts(unit)
+    mount, pid = kernel_side(t, "/srv/data"), t.main_pid(unit)
+    held = holder(t, "/srv/data/held")
+    for _ in range(2):
+        answer = control(t, "upgrade", t.m.handlefs)
+        t.check(answer["ok"], f"the upgrade: {answer}")
+    t.check(t.main_pid(unit) == pid, "the upgrade made another process")
+    for _ in range(3):
+        last = fed(t, unit)
+        until(lambda: fed(t, unit) > last, "the watchdog is fed")
+    t.m.must(f"systemctl restart {unit}")
+    still_well(t, held)
+    t.check(control(t, "upgrade", t.m.handlefs)["ok"], "the upgrade after a restart")
+    before = t.main_pid(unit)
+    t.m.must(f"systemctl kill -s KILL --kill-who=main {unit}")
+    until(lambda: t.state(unit) == "active" and t.main_pid(unit) not in (0, before), "it is started again")
+    t.shows("/srv/data", source)
+    t.check(kernel_side(t, "/srv/data") == mount, "it is another mount")
+    until(lambda: stored(t, unit) == 5, "the fd store has what the mount consists of, and nothing else")
+    t.m.must(f"systemctl stop {unit}")
+    t.check(not t.mounted("/srv/data"), "it is still mounted")
+
+
+@test()
+def file_systems_below_the_source(t):
+    """With submounts=cross, what shows from mounts below the source goes on after a restart and after SIGKILL."""
+    source = t.tree("/srv/source")
+    t.m.must(f"mkdir {source}/below && mount -t tmpfs below {source}/below && echo deep >{source}/below/file")
+    t._paths.append(f"{source}/below")
+    unit = t.service("data", source, "/srv/data", submounts="cross")
+    t.starts(unit)
+    user = t.m.start("cd /srv/data/below && exec 3<file && touch /run/opened; until [ -e /run/go ]; do sleep 0.05; done; cat <&3; cat file")
+    until(lambda: t.m.run("test -e /run/opened").code == 0, "the file is open")
+    for kill in (f"systemctl kill -s KILL --kill-who=main {unit}", f"systemctl restart {unit}", f"systemctl kill -s KILL --kill-who=main {unit}"):
+        before = t.main_pid(unit)
+        t.m.must(kill)
+        until(lambda: t.state(unit) == "active" and t.main_pid(unit) not in (0, before), "it is started again")
+        t.check(t.m.must("cat /srv/data/below/file") == "deep\n", "the file system below is not there")
+    t.m.must("touch /run/go")
+    out = user.communicate(timeout=60)[0]
+    t.m.must("rm /run/go /run/opened")
+    t.check(out == "deep\ndeep\n", f"the user read {out!r}")
+    t.m.must(f"systemctl stop {unit}")
+
+
+@test()
+def more_than_the_store_takes(t):
+    """A thousand unlinked files go through a restart; where the store has room for fewer, the others give errors and no more."""
+    source = t.tree("/srv/source")
+    unit = t.service("data", source, "/srv/data", passthrough="off")
+    script = ("import os, sys, time\n"
+              "fds = []\n"
+              "for i in range(1000):\n"
+              "    fds.append(os.open('/srv/data/f', os.O_RDWR | os.O_CREAT | os.O_EXCL)); os.write(fds[i], b'%d' % i); os.unlink('/srv/data/f')\n"
+              "print('holding', flush=True)\n"
+              "def text(fd):\n"
+              "    try:\n"
+              "        return os.pread(fd, 9, 0)\n"
+              "    except OSError:\n"
+              "        return None\n"
+              "for line in sys.stdin:\n"
+              "    texts = [text(fd) for fd in fds]\n"
+              "    good = sum(x == b'%d' % i for i, x in enumerate(texts))\n"
+              "    print(good, good + texts.count(None), flush=True)\n")
+    t.m.write("/root/many.py", script)
+    t.starts(unit)
+    user = subprocess.Popen(t.m.command("ulimit -n 4096; exec python3 /root/many.py"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    t.check(user.stdout.readline() == "holding\n", "the files are open")
+
+    def looks():
+        user.stdin.write("look\n")
+        user.stdin.flush()
+        return [int(x) for x in user.stdout.readline().split()]
+
+    t.m.must(f"systemctl restart {unit}")
+    t.check(looks() == [1000, 1000], "files are lost")
+    t.numbers = {"last_pause_ms": control(t, "status")["last_pause_ms"]}
+    t.check(stored(t, unit) >= 1000, f"{stored(t, unit)} are in the store")
+    t.drop_in(unit, "few.conf", "[Service]\nFileDescriptorStoreMax=100\n")
+    t.m.must(f"systemctl daemon-reload && systemctl restart {unit} && systemctl restart {unit}")
+    good, told = looks()
+    t.check(told == 1000, "a file has something else in it")
+    user.stdin.close()
+    user.wait()
+    until(lambda: stored(t, unit) == 5, "closed files leave the store")
+    t.shows("/srv/data", source)
+    t.m.must(f"systemctl stop {unit}")
+    t.check(not t.mounted("/srv/data"), "it is still mounted")
