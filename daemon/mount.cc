@@ -443,6 +443,28 @@ Status RemountFuse(const Options& options, const std::string& mount_point) {
                        MS_REMOUNT | OldFlags(options), nullptr));
 }
 
+std::optional<Mounted> FindMount(const std::string& mount_point) {
+  TopMount top = TopMountOf(mount_point);
+  if (top.type != kType) return std::nullopt;
+  return Mounted{.device = {},
+                 .mount_point = mount_point,
+                 .mount_id = top.id,
+                 .by_helper = false};
+}
+
+bool IsMounted(const Mounted& mounted) {
+  std::ifstream file("/proc/self/mountinfo");
+  for (std::string line; std::getline(file, line);) {
+    std::stringstream words(line);
+    std::string id, skip, path;
+    words >> id >> skip >> skip >> skip >> path;
+    if (id == mounted.mount_id && Unescape(path) == mounted.mount_point) {
+      return true;
+    }
+  }
+  return false;
+}
+
 Status UnmountFuse(const Mounted& mounted, Unmount how) {
   const std::string& path = mounted.mount_point;
   if (mounted.mount_id.empty() || TopMountOf(path).id != mounted.mount_id) {

@@ -8,6 +8,7 @@
 #define HANDLEFS_DAEMON_MOUNT_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -47,6 +48,11 @@ std::variant<Mounted, StartError> MountFuse(const Options& options,
 // `options`: all of them, as mount(8) does; what is not given is off. EINVAL:
 // there is no such mount.
 Status RemountFuse(const Options& options, const std::string& mount_point);
+
+// The mount of handlefs that is topmost on an absolute path.
+std::optional<Mounted> FindMount(const std::string& mount_point);
+// Whether it still is in the table, covered or not. Does not look at it.
+bool IsMounted(const Mounted& mounted);
 
 enum class Unmount { kIfIdle, kDetach };
 // Takes the mount away if what is on top of the mount point is ours. EBUSY: it

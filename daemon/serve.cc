@@ -16,6 +16,7 @@
 #include "daemon/log.h"
 #include "daemon/mount.h"
 #include "daemon/restart/failpoint.h"
+#include "daemon/restart/fd_store.h"
 #include "daemon/restart/keeper.h"
 #include "daemon/restart/messages.h"
 #include "daemon/restart/upgrade.h"
@@ -138,15 +139,21 @@ ExitCode Conclude(const Server& server, const io::DevTransport::End& end,
   return ExitCode::kServe;
 }
 
-// What the server says when it begins.
-void Announce(const Options& options, const Prepared& prepared,
-              const Server& server, const io::DevTransport& transport,
-              ServiceReports& reports) {
+// What is told of a mount once it is served.
+void Report(const Options& options, const Prepared& prepared,
+            const Server& server, ServiceReports& reports) {
   const std::string summary =
       absl::StrCat(Summary(options, *prepared.nodes), ", ", server.Transport());
   Log(LogLevel::kInfo, summary);
   reports.Serving(prepared.is_ours ? prepared.mounted.mount_point : "",
                   summary);
+}
+
+// What the first server of a mount says besides, while it runs.
+void Announce(const Options& options, const Prepared& prepared,
+              const Server& server, const io::DevTransport& transport,
+              ServiceReports& reports) {
+  Report(options, prepared, server, reports);
   if (prepared.facts.is_device && options.transport == Transport::kAuto) {
     const UringParameter uring = ReadUringParameter();
     if (options.restart == Restart::kLossless) {
@@ -242,7 +249,8 @@ absl::Status ReplaceKeeper(const Options& options, const Prepared& prepared,
                                          .asker = {},
                                          .guard = {},
                                          .paused_ns = 0,
-                                         .failure = ""});
+                                         .failure = "",
+                                         .stored = ""});
   if (!started.ok()) return started;
   if (dup3(pair->server.get(), keeper.get(), O_CLOEXEC) < 0) {
     return absl::ErrnoToStatus(errno, "dup3");
@@ -314,7 +322,7 @@ ExitCode ServeAlone(const Options& options, Prepared& prepared,
 ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
                    const KeptFds& fds, io::UringMemory* rings,
                    BorrowedFd keeper, ServiceReports& reports,
-                   const std::function<void()>& ready) {
+                   ServedAs served_as, const std::function<void()>& ready) {
   auto tell = [&](KeeperMessage::What what, ExitCode code) {
     (void)SendMessage(
         keeper, {.what = what, .value = static_cast<uint64_t>(ToInt(code))}, {})
@@ -370,6 +378,8 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
         }
       },
       [&] {
+        // It ends all processes of the service, and starts the next keeper.
+        if (reports.manager().present()) return false;
         absl::Status started =
             ReplaceKeeper(options, prepared, state, kept, rings, keeper);
         Log(LogLevel::kWarning,
@@ -384,6 +394,9 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
   if (auto session = state.session()) {
     if (absl::Status resumed = server.Resume(*session); !resumed.ok()) {
       return end_with(Report({ExitCode::kServe, Message(resumed)}));
+    }
+    if (served_as == ServedAs::kFromStore) {
+      Report(options, prepared, server, reports);
     }
     tell(KeeperMessage::What::kServing, ExitCode::kOk);
   }
@@ -402,6 +415,13 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
 
 ExitCode Serve(const Options& options, const std::function<void()>& ready) {
   ServiceReports reports(TakeServiceManager());
+  // What it means is the keeper's business; without one it means nothing.
+  signal(SIGUSR1, SIG_IGN);
+  if (auto stored = TakeStoredMount(options)) {
+    if (auto code = GoOnFromStore(options, *std::move(stored), reports)) {
+      return *code;
+    }
+  }
   auto prepared = Prepare(options);
   if (auto* error = std::get_if<StartError>(&prepared)) return Report(*error);
   Prepared& mount = std::get<Prepared>(prepared);

@@ -34,12 +34,16 @@ ExitCode ServeAlone(const Options& options, Prepared& prepared,
                     ServiceReports& reports,
                     const std::function<void()>& ready);
 
+// A mount that is new to the service manager, or that it knows: it was told, or
+// it has kept it for this process, and waits to be told.
+enum class ServedAs { kNew, kFromStore };
+
 // In a process that a keeper made and watches. Orders come by `keeper`; signals
 // are the keeper's business.
 ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
                    const KeptFds& fds, io::UringMemory* rings,
                    BorrowedFd keeper, ServiceReports& reports,
-                   const std::function<void()>& ready);
+                   ServedAs served_as, const std::function<void()>& ready);
 
 }  // namespace handlefs
 

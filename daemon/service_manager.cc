@@ -27,6 +27,7 @@ constexpr size_t kMaxStatus = 2048;
 // What the kernel lets pass in one message (SCM_MAX_FD).
 constexpr size_t kMaxFds = 253;
 constexpr size_t kMaxName = 255;
+constexpr const char* kVariable = "NOTIFY_SOCKET";
 constexpr int kFirstListened = 3;
 constexpr timeval kPatience{.tv_sec = 1, .tv_usec = 0};
 
@@ -110,13 +111,13 @@ std::vector<std::string> Split(const std::string& names) {
 }  // namespace
 
 absl::StatusOr<ServiceManager> ServiceManager::FromEnvironment() {
-  constexpr const char* kVariable = "NOTIFY_SOCKET";
   ServiceManager manager;
   auto path = Take(kVariable);
   auto watchdog = TakeWatchdog();
   if (!path) return manager;
   if (!watchdog.ok()) return watchdog.status();
   manager.watchdog_ = *watchdog;
+  manager.path_ = *path;
 
   sockaddr_un& address = manager.address_;
   address.sun_family = AF_UNIX;
@@ -146,6 +147,17 @@ absl::StatusOr<ServiceManager> ServiceManager::FromEnvironment() {
   }
   manager.socket_ = std::move(fd);
   return manager;
+}
+
+std::vector<std::string> ServiceManager::Environment() const {
+  std::vector<std::string> out;
+  if (!present()) return out;
+  out.push_back(absl::StrCat(kVariable, "=", path_));
+  if (watchdog_) {
+    out.push_back(absl::StrCat("WATCHDOG_USEC=", watchdog_->count()));
+    out.push_back(absl::StrCat("WATCHDOG_PID=", getpid()));
+  }
+  return out;
 }
 
 Status ServiceManager::Send(std::string_view message,

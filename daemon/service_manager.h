@@ -44,6 +44,9 @@ class ServiceManager {
     return watchdog_;
   }
 
+  // NAME=VALUE of the variables, for a program that takes this process over.
+  std::vector<std::string> Environment() const;
+
   // `status` is a line for `systemctl status`; control characters become
   // spaces, and what is too long for the protocol is cut.
   // Ready without one leaves the line as it is.
@@ -77,6 +80,7 @@ class ServiceManager {
   sockaddr_un address_{};
   socklen_t address_size_ = 0;
   std::optional<std::chrono::microseconds> watchdog_;
+  std::string path_;
 };
 
 // A descriptor that the manager has handed over: from the fd store, or a socket

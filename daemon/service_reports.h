@@ -26,6 +26,8 @@ class ServiceReports {
   ServiceReports(const ServiceReports&) = delete;
   ServiceReports& operator=(const ServiceReports&) = delete;
 
+  const ServiceManager& manager() const { return manager_; }
+
   // Before the server's transport runs.
   void FeedWatchdog(Server& server);
   // INIT was answered, or is about to be: asks the mount from a thread of its

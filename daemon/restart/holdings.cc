@@ -71,7 +71,7 @@ std::optional<int64_t> NumberOf(const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<UniqueFd> WriteHoldings(const HoldingsView& view) {
+std::string DescribeHoldings(const HoldingsView& view) {
   std::string text = absl::StrCat(
       "source ", Escaped(view.source.path), "\n", "is_private ",
       view.source.is_private ? 1 : 0, "\n", "mount_point ",
@@ -79,11 +79,16 @@ absl::StatusOr<UniqueFd> WriteHoldings(const HoldingsView& view) {
       view.mounted.mount_id, "\n", "by_helper ", view.mounted.by_helper ? 1 : 0,
       "\n", "is_ours ", view.is_ours ? 1 : 0, "\n", "server ", view.server,
       "\n", "paused_ns ", view.paused_ns, "\n", "failure ",
-      Escaped(view.failure), "\n");
+      Escaped(view.failure), "\n", "stored ", view.stored, "\n");
   if (view.rings != nullptr) {
     absl::StrAppend(&text, "rings_at ", view.rings->address(), "\n",
                     "rings_payload ", view.rings->payload_size(), "\n");
   }
+  return text;
+}
+
+absl::StatusOr<UniqueFd> WriteHoldings(const HoldingsView& view) {
+  std::string text = DescribeHoldings(view);
   ForEach(view, [&](const std::string& name, BorrowedFd fd) {
     if (fd) absl::StrAppend(&text, name, " ", fd.get(), "\n");
   });
@@ -101,24 +106,10 @@ void TakeBackHoldings(const HoldingsView& view) {
           [](const std::string&, BorrowedFd fd) { Inherit(fd, FD_CLOEXEC); });
 }
 
-absl::StatusOr<std::optional<Holdings>> TakeHoldings() {
-  const char* variable = std::getenv(kHoldingsVariable);
-  if (variable == nullptr) return std::optional<Holdings>();
-  auto number = NumberOf(variable);
-  unsetenv(kHoldingsVariable);
+absl::StatusOr<Holdings> ParseHoldings(const std::string& text) {
   auto bad = [](const std::string& what) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        kHoldingsVariable, " is for handlefs itself, and damaged: ", what));
+    return absl::InvalidArgumentError(what);
   };
-  if (!number || *number < 0) return bad("no descriptor");
-  UniqueFd list(static_cast<int>(*number));
-  std::string text;
-  char part[4096];
-  for (ssize_t n, at = 0; (n = pread(list.get(), part, sizeof(part), at)) != 0;
-       at += n) {
-    if (n < 0) return bad("it cannot be read");
-    text.append(part, static_cast<size_t>(n));
-  }
   Holdings out;
   UniqueFd rings;
   int64_t rings_at = 0, rings_payload = 0;
@@ -140,12 +131,16 @@ absl::StatusOr<std::optional<Holdings>> TakeHoldings() {
       out.mounted.mount_id = value;
       continue;
     }
+    if (name == "stored") {
+      out.stored = value;
+      continue;
+    }
     if (name == "failure") {
       out.failure = value;
       continue;
     }
     auto n = NumberOf(value);
-    if (!n) return bad(line);
+    if (!n) continue;  // what a newer program says
     auto fd = [&] {
       UniqueFd taken(static_cast<int>(*n));
       Inherit(taken, FD_CLOEXEC);
@@ -189,8 +184,6 @@ absl::StatusOr<std::optional<Holdings>> TakeHoldings() {
       auto ref = NumberOf(name.substr(5));
       if (!ref) return bad(line);
       out.fds[static_cast<uint32_t>(*ref)] = fd();
-    } else {
-      return bad(line);
     }
   }
   if (!out.state || !out.source.root || !out.source.dir ||
@@ -203,7 +196,33 @@ absl::StatusOr<std::optional<Holdings>> TakeHoldings() {
                              static_cast<size_t>(rings_payload));
     if (out.rings == nullptr) return bad("no room for the rings");
   }
-  return std::optional<Holdings>(std::move(out));
+  return out;
+}
+
+absl::StatusOr<std::optional<Holdings>> TakeHoldings() {
+  const char* variable = std::getenv(kHoldingsVariable);
+  if (variable == nullptr) return std::optional<Holdings>();
+  auto number = NumberOf(variable);
+  unsetenv(kHoldingsVariable);
+  auto bad = [](const std::string& what) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        kHoldingsVariable, " is for handlefs itself, and damaged: ", what));
+  };
+  if (!number || *number < 0) return bad("no descriptor");
+  UniqueFd list(static_cast<int>(*number));
+  std::string text;
+  char part[4096];
+  for (ssize_t n, at = 0; (n = pread(list.get(), part, sizeof(part), at)) != 0;
+       at += n) {
+    if (n < 0) return bad("it cannot be read");
+    text.append(part, static_cast<size_t>(n));
+  }
+  auto out = ParseHoldings(text);
+  if (!out.ok()) {
+    return bad(std::string(out.status().message().data(),
+                           out.status().message().size()));
+  }
+  return std::optional<Holdings>(*std::move(out));
 }
 
 }  // namespace handlefs

@@ -38,6 +38,7 @@ struct Holdings {
   UniqueFd guard;         // who waits until this program serves (upgrade.h)
   int64_t paused_ns = 0;  // CLOCK_REALTIME since which nobody serves
   std::string failure;    // why the fallback is what runs now
+  std::string stored;     // names in the service manager's fd store
 };
 
 // The environment variable that names the list's descriptor.
@@ -59,12 +60,19 @@ struct HoldingsView {
   BorrowedFd guard;
   int64_t paused_ns = 0;
   std::string failure;
+  std::string stored;
 };
+// The lines about what is no descriptor.
+std::string DescribeHoldings(const HoldingsView& view);
 // The list, whose descriptors and itself outlive the next exec.
 // Errors: no memory.
 absl::StatusOr<UniqueFd> WriteHoldings(const HoldingsView& view);
 // After an exec that failed: nothing is inherited any more.
 void TakeBackHoldings(const HoldingsView& view);
+
+// Of such lines, of which all that are of descriptors too; it owns these then.
+// INVALID_ARGUMENT: what is wrong with them.
+absl::StatusOr<Holdings> ParseHoldings(const std::string& text);
 
 // Of the environment, which is cleared of it; nothing if there are none.
 // INVALID_ARGUMENT: damaged.

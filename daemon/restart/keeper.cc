@@ -1,5 +1,6 @@
 #include "daemon/restart/keeper.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -22,6 +23,7 @@
 #include "absl/time/time.h"
 #include "daemon/log.h"
 #include "daemon/restart/keeper_process.h"
+#include "daemon/restart/upgrade.h"
 #include "daemon/serve.h"
 #include "io/slot.h"
 #include "proto/flags.h"
@@ -40,6 +42,8 @@ constexpr absl::Duration kStopTime = absl::Seconds(kDrainSeconds + 5);
 // How often a server that does not end is looked at.
 constexpr absl::Duration kLook = absl::Seconds(2);
 
+constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
 int64_t Nanoseconds(absl::Time time) { return absl::ToUnixNanos(time); }
 
 }  // namespace
@@ -47,7 +51,7 @@ int64_t Nanoseconds(absl::Time time) { return absl::ToUnixNanos(time); }
 ExitCode Keeper::Run() {
   sigset_t set;
   sigemptyset(&set);
-  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  for (int signal : kSignals) sigaddset(&set, signal);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);
   signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -64,6 +68,7 @@ ExitCode Keeper::Run() {
     }
     Wait();
   }
+  if (change_ != Change::kLeave) store_.Forget();
   control_name_.Remove();
   DismissGuard(std::move(guard_));
   EndChange("the mount has ended");
@@ -71,6 +76,11 @@ ExitCode Keeper::Run() {
 }
 
 void Keeper::TakeOver(Holdings holdings) {
+  if (!holdings.stored.empty()) {
+    HoldingsView held = Held();
+    held.stored = holdings.stored;
+    store_.Begin(options_, held);
+  }
   fds_ = std::move(holdings.fds);
   rings_ = std::move(holdings.rings);
   control_ = std::move(holdings.control);
@@ -86,6 +96,15 @@ void Keeper::TakeOver(Holdings holdings) {
   socket_ = std::move(holdings.server_socket);
   serving_ = true;
   serving_since_ = absl::Now();
+}
+
+void Keeper::TakeOver(StoredMount stored) {
+  Holdings holdings = *std::move(stored.holdings);
+  if (holdings.paused_ns == 0) holdings.paused_ns = Nanoseconds(absl::Now());
+  holdings.stored.clear();
+  store_.GoOn(std::move(stored));
+  served_as_ = ServedAs::kFromStore;
+  TakeOver(std::move(holdings));
 }
 
 std::optional<ExitCode> Keeper::StartServer() {
@@ -115,12 +134,12 @@ std::optional<ExitCode> Keeper::StartServer() {
 
 ExitCode Keeper::BeServer(UniqueFd socket) {
   // A terminal's Ctrl-C is for the keeper, who says what to do.
-  signal(SIGTERM, SIG_IGN);
-  signal(SIGINT, SIG_IGN);
-  signal(SIGHUP, SIG_IGN);
   sigset_t set;
   sigemptyset(&set);
-  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  for (int number : kSignals) {
+    signal(number, SIG_IGN);
+    sigaddset(&set, number);
+  }
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
   signals_.reset();
   socket_.reset();
@@ -131,7 +150,7 @@ ExitCode Keeper::BeServer(UniqueFd socket) {
   guard_.reset();
   question_ = Question();
   return ServeKept(options_, prepared_, *state_, fds_, rings_.get(), socket,
-                   reports_, ready_);
+                   reports_, served_as_, ready_);
 }
 
 void Keeper::Wait() {
@@ -192,8 +211,10 @@ void Keeper::Obey(Received received) {
   switch (message.what) {
     case KeeperMessage::What::kKeep:
       fds_[ref] = std::move(received.fd);
+      store_.Keep(ref, message.kind, fds_[ref]);
       break;
     case KeeperMessage::What::kDrop:
+      store_.Drop(ref);
       fds_.erase(ref);
       break;
     case KeeperMessage::What::kServing:
@@ -223,7 +244,9 @@ void Keeper::ServerServes() {
   } else {
     was_serving_ = true;
     ready_();
+    if (prepared_.is_ours) store_.Begin(options_, Held());
   }
+  store_.DropOldClones();
   fallback_.reset();
   DismissGuard(std::move(guard_));
   // One that was started before, after a crash, is not what was asked for.
@@ -292,8 +315,9 @@ void Keeper::LookAtServer() {
 void Keeper::OnDeath(const std::string& how, bool crashed) {
   absl::Time now = absl::Now();
   // Nobody served since it was told to hand over.
-  if (change_ != Change::kRestart && change_ != Change::kUpgrade) died_ = now;
+  if (change_ == Change::kNone || change_ == Change::kAsking) died_ = now;
   start_at_ = now;
+  if (change_ == Change::kLeave) return Leave();
   if (change_ == Change::kUpgrade && !program_.empty()) {
     return Become(std::exchange(program_, ""));
   }
@@ -391,15 +415,25 @@ void Keeper::OnSignal() {
       }
       continue;
     }
-    if (orders_to_end_ == 0) reports_.Stopping("unmounting");
-    start_at_ = absl::InfinitePast();  // unmounting may need a server
-    if (++orders_to_end_ > 1 || !prepared_.is_ours) {
-      if (ending_ == Ending::kStopping) server_.Kill(SIGKILL);
-      Stop();
+    if (info.ssi_signo == SIGUSR1) {
+      BeginLeaving();
+    } else if (change_ == Change::kLeave) {
+      end_waits_ = true;
     } else {
-      ending_ = Ending::kUnmounting;
-      Unmount(handlefs::Unmount::kIfIdle);
+      EndMount();
     }
+  }
+}
+
+void Keeper::EndMount() {
+  if (orders_to_end_ == 0) reports_.Stopping("unmounting");
+  start_at_ = absl::InfinitePast();  // unmounting may need a server
+  if (++orders_to_end_ > 1 || !prepared_.is_ours) {
+    if (ending_ == Ending::kStopping) server_.Kill(SIGKILL);
+    Stop();
+  } else {
+    ending_ = Ending::kUnmounting;
+    Unmount(handlefs::Unmount::kIfIdle);
   }
 }
 
@@ -443,6 +477,47 @@ ExitCode GoOnServing(const Options& options, Holdings holdings) {
   mount.is_ours = holdings.is_ours;
   Keeper keeper(options, mount, reports, *std::move(state), [] {});
   keeper.TakeOver(std::move(holdings));
+  return keeper.Run();
+}
+
+std::optional<ExitCode> GoOnFromStore(const Options& options,
+                                      StoredMount stored,
+                                      ServiceReports& reports) {
+  absl::Status good = stored.holdings.status();
+  std::unique_ptr<State> state;
+  std::variant<Prepared, StartError> prepared;
+  if (good.ok()) {
+    BorrowedFd memory = stored.holdings->state;
+    good = CheckState(UniqueFd(fcntl(memory.get(), F_DUPFD_CLOEXEC, 0)));
+  }
+  if (good.ok()) {
+    auto opened = State::Open(std::move(stored.holdings->state));
+    good = opened.status();
+    if (opened.ok()) state = *std::move(opened);
+  }
+  if (good.ok()) {
+    prepared = PrepareAgain(options, std::move(stored.holdings->source),
+                            std::move(stored.holdings->mounted), state->key());
+    if (auto* error = std::get_if<StartError>(&prepared)) {
+      good = absl::FailedPreconditionError(error->message);
+    }
+  }
+  if (!good.ok()) {
+    Log(LogLevel::kWarning,
+        absl::StrCat("cannot go on with the mount of before (",
+                     absl::string_view(good.message()),
+                     "): it is mounted anew, open files of it are lost"));
+    if (stored.mounted) {
+      (void)UnmountFuse(*stored.mounted, Unmount::kDetach).ok();
+    }
+    FdStore store(reports.manager());
+    store.GoOn(std::move(stored));
+    store.Forget();
+    return std::nullopt;
+  }
+  Keeper keeper(options, std::get<Prepared>(prepared), reports,
+                std::move(state), [] {});
+  keeper.TakeOver(std::move(stored));
   return keeper.Run();
 }
 

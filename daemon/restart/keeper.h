@@ -6,10 +6,12 @@
 #define HANDLEFS_DAEMON_RESTART_KEEPER_H_
 
 #include <functional>
+#include <optional>
 
 #include "daemon/exit_code.h"
 #include "daemon/options.h"
 #include "daemon/prepare.h"
+#include "daemon/restart/fd_store.h"
 #include "daemon/restart/holdings.h"
 #include "daemon/service_reports.h"
 
@@ -23,6 +25,12 @@ ExitCode KeepServing(const Options& options, Prepared& prepared,
 
 // The same for a mount that another process kept so far.
 ExitCode GoOnServing(const Options& options, Holdings holdings);
+
+// The same for one that an earlier process of this service left. Nothing: it
+// cannot be gone on with, which was said, and it is taken away.
+std::optional<ExitCode> GoOnFromStore(const Options& options,
+                                      StoredMount stored,
+                                      ServiceReports& reports);
 
 }  // namespace handlefs
 

@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "daemon/log.h"
 #include "daemon/restart/keeper_process.h"
+#include "proto/flags.h"
 
 namespace handlefs {
 namespace {
@@ -203,7 +204,8 @@ HoldingsView Keeper::Held() const {
           .asker = asker_,
           .guard = guard_,
           .paused_ns = absl::ToUnixNanos(died_),
-          .failure = ""};
+          .failure = "",
+          .stored = store_.Names()};
 }
 
 void Keeper::Become(const std::string& program) {
@@ -214,7 +216,8 @@ void Keeper::Become(const std::string& program) {
   if (guard.ok()) guard_ = *std::move(guard);
   held.guard = guard_;
   absl::Status failed =
-      BecomeProgram(program, options_.command_line, directory_, held);
+      BecomeProgram(program, options_.command_line, directory_,
+                    reports_.manager().Environment(), held);
   went_back_ = std::string(failed.message().data(), failed.message().size());
 }
 
@@ -226,10 +229,54 @@ void Keeper::GoBack(const std::string& why) {
   Log(LogLevel::kError, held.failure);
   (void)fcntl(fallback_.get(), F_SETFD, 0);
   absl::Status failed =
-      BecomeProgram(program, options_.command_line, directory_, held);
+      BecomeProgram(program, options_.command_line, directory_,
+                    reports_.manager().Environment(), held);
   // The last hope is this program itself.
   fallback_.reset();
   start_at_ = absl::Now();
+}
+
+void Keeper::BeginLeaving() {
+  absl::Status ready = absl::OkStatus();
+  auto session = state_->session();
+  if (ending_ != Ending::kNo || change_ == Change::kLeave) return;
+  if (!prepared_.is_ours || !session || !was_serving_) {
+    ready = absl::UnavailableError("nothing is mounted by this process");
+  } else if (!proto::InitFlags::FromWire(session->init.flags,
+                                         session->init.flags2)
+                  .Has(proto::init::kHasResend)) {
+    ready = absl::UnavailableError(
+        "this kernel (before Linux 6.9) does not send unanswered requests "
+        "again");
+  } else {
+    ready = store_.Try();
+  }
+  if (!ready.ok()) {
+    Log(LogLevel::kWarning,
+        absl::StrCat("cannot leave the mount to the next process: ",
+                     absl::string_view(ready.message())));
+    return;
+  }
+  if (change_ != Change::kNone) EndChange("the service restarts");
+  program_.clear();
+  question_ = Question();
+  change_ = Change::kLeave;
+  HandOver({});
+  if (!server_.exists()) Leave();
+}
+
+void Keeper::Leave() {
+  hand_over_until_ = absl::InfiniteFuture();
+  absl::Status left = store_.Leave(fds_, absl::ToUnixNanos(died_));
+  if (left.ok()) {
+    Log(LogLevel::kInfo, "the mount goes on with the next process");
+    result_ = ExitCode::kOk;
+    return;
+  }
+  Log(LogLevel::kError,
+      std::string(left.message().data(), left.message().size()));
+  change_ = Change::kNone;
+  if (std::exchange(end_waits_, false)) EndMount();
 }
 
 }  // namespace handlefs

@@ -17,11 +17,13 @@
 #include "daemon/prepare.h"
 #include "daemon/restart/child.h"
 #include "daemon/restart/control_socket.h"
+#include "daemon/restart/fd_store.h"
 #include "daemon/restart/holdings.h"
 #include "daemon/restart/kept.h"
 #include "daemon/restart/messages.h"
 #include "daemon/restart/state.h"
 #include "daemon/restart/upgrade.h"
+#include "daemon/serve.h"
 #include "daemon/service_reports.h"
 
 namespace handlefs {
@@ -35,10 +37,13 @@ class Keeper {
         reports_(reports),
         state_(std::move(state)),
         ready_(std::move(ready)),
+        store_(reports.manager()),
         directory_(std::filesystem::current_path()) {}
 
   // For a mount that another process kept so far.
   void TakeOver(Holdings holdings);
+  // For one that the process before this one left to the service manager.
+  void TakeOver(StoredMount stored);
 
   ExitCode Run();
 
@@ -50,6 +55,7 @@ class Keeper {
   void ReadMessages();
   void Obey(Received received);
   void OnSignal();
+  void EndMount();
   void OnUnmounted();
   void LookAtServer();
   void OnDeath(const std::string& how, bool crashed);
@@ -73,6 +79,9 @@ class Keeper {
   // The old server is gone, on its own accord.
   void Become(const std::string& program);
   void GoBack(const std::string& why);
+  // Ends, and leaves the mount to the service manager and the next process.
+  void BeginLeaving();
+  void Leave();
   HoldingsView Held() const;
 
   const Options& options_;
@@ -84,11 +93,13 @@ class Keeper {
   UniqueFd signals_;
   KeptFds fds_;
   std::unique_ptr<io::UringMemory> rings_;
+  FdStore store_;
 
   Child server_;
   UniqueFd socket_;
   bool serving_ = false;      // the present server
   bool was_serving_ = false;  // any
+  ServedAs served_as_ = ServedAs::kNew;
   bool handed_over_ = false;
   std::optional<ExitCode> ended_;  // what the present server said
   absl::Time died_ = absl::InfinitePast();
@@ -99,8 +110,8 @@ class Keeper {
   int stuck_looks_ = 0;
   std::vector<Child> stuck_;  // killed, and not reaped yet
 
-  // An upgrade or restart that somebody asked for.
-  enum class Change { kNone, kAsking, kRestart, kUpgrade };
+  // What somebody asked for; the last one by SIGUSR1.
+  enum class Change { kNone, kAsking, kRestart, kUpgrade, kLeave };
   Change change_ = Change::kNone;
   uint64_t change_after_ = 0;  // the generation that hands over for it
   UniqueFd control_;
@@ -117,6 +128,7 @@ class Keeper {
   Child unmounter_;
   Child kicker_;
   int orders_to_end_ = 0;
+  bool end_waits_ = false;  // one came while this process was about to leave
   enum class Ending { kNo, kUnmounting, kDraining, kStopping };
   Ending ending_ = Ending::kNo;
   absl::Time deadline_ = absl::InfiniteFuture();

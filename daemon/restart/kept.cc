@@ -26,12 +26,13 @@ Kept::Kept(State& state, BorrowedFd keeper, const KeptFds& fds)
   // said that it was gone: whatever comes to its place has another one, or
   // none.
   for (const auto& [ref, fd] : fds) {
-    if (!valid.contains(ref)) Tell(KeeperMessage::What::kDrop, Ref{ref}, {});
+    if (!valid.contains(ref)) {
+      Tell({.what = KeeperMessage::What::kDrop, .value = ref}, {});
+    }
   }
 }
 
-void Kept::Tell(KeeperMessage::What what, Ref ref, BorrowedFd fd) {
-  KeeperMessage message{.what = what, .value = static_cast<uint32_t>(ref)};
+void Kept::Tell(const KeeperMessage& message, BorrowedFd fd) {
   if (!SendMessage(keeper_, message, fd).ok()) {
     missed_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -44,22 +45,26 @@ Vault::Ref Kept::Put(Kind kind, std::span<const std::byte> data,
     missed_.fetch_add(1, std::memory_order_relaxed);
     return ref;
   }
-  if (fd) Keep(ref, fd);
+  if (fd) Give(ref, static_cast<uint32_t>(kind), fd);
   state_.Commit(ref, kind, data);
   return ref;
 }
 
 void Kept::Keep(Ref ref, BorrowedFd fd) {
-  if (ref == kNoRef) return;
+  if (ref != kNoRef) Give(ref, 0, fd);
+}
+
+void Kept::Give(Ref ref, uint32_t kind, BorrowedFd fd) {
+  auto number = static_cast<uint32_t>(ref);
   absl::MutexLock lock(&mutex_);
-  given_[static_cast<uint32_t>(ref)] = fd.get();
-  Tell(KeeperMessage::What::kKeep, ref, fd);
+  given_[number] = fd.get();
+  Tell({.what = KeeperMessage::What::kKeep, .kind = kind, .value = number}, fd);
 }
 
 void Kept::GiveAgain() {
   absl::MutexLock lock(&mutex_);
   for (const auto& [ref, fd] : given_) {
-    Tell(KeeperMessage::What::kKeep, Ref{ref}, BorrowedFd(fd));
+    Tell({.what = KeeperMessage::What::kKeep, .value = ref}, BorrowedFd(fd));
   }
 }
 
@@ -70,7 +75,9 @@ void Kept::Erase(Ref ref) {
     // Before the record's place can be taken by another: the keeper is told of
     // both in this order.
     if (given_.erase(static_cast<uint32_t>(ref)) > 0) {
-      Tell(KeeperMessage::What::kDrop, ref, {});
+      Tell({.what = KeeperMessage::What::kDrop,
+            .value = static_cast<uint32_t>(ref)},
+           {});
     }
   }
   state_.Erase(ref);

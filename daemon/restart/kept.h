@@ -38,7 +38,8 @@ class Kept final : public Vault {
   uint64_t missed() const { return missed_.load(); }
 
  private:
-  void Tell(KeeperMessage::What what, Ref ref, BorrowedFd fd);
+  void Tell(const KeeperMessage& message, BorrowedFd fd);
+  void Give(Ref ref, uint32_t kind, BorrowedFd fd);
 
   State& state_;
   const BorrowedFd keeper_;

@@ -15,7 +15,7 @@ namespace handlefs {
 struct KeeperMessage {
   enum class What : uint32_t {
     // To the keeper.
-    kKeep = 1,    // value: the record whose descriptor comes along
+    kKeep = 1,    // value: the record whose descriptor comes along; kind
     kDrop,        // value: the record whose descriptor may go
     kServing,     // the mount answers
     kEnded,       // an end that is no crash; value: the exit code
@@ -27,7 +27,7 @@ struct KeeperMessage {
     kControl,   // a connection of the control socket comes along
   };
   What what = What::kKeep;
-  uint32_t spare = 0;
+  uint32_t kind = 0;  // Vault::Kind, 0 where it is not told
   uint64_t value = 0;
 };
 static_assert(sizeof(KeeperMessage) == 16);

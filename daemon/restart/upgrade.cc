@@ -5,11 +5,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "daemon/log.h"
@@ -30,25 +32,33 @@ std::vector<char*> ArgvOf(const std::vector<std::string>& arguments) {
   return argv;
 }
 
-// The environment, with NAME=VALUE in place of what it says of NAME.
+// The environment, with each NAME=VALUE in place of what it says of NAME.
 class Environment {
  public:
-  Environment(std::string_view name, int value)
-      : added_(absl::StrCat(std::string(name), "=", value)) {
+  explicit Environment(std::vector<std::string> added)
+      : added_(std::move(added)) {
+    auto is_replaced = [&](std::string_view word) {
+      return std::any_of(added_.begin(), added_.end(), [&](const auto& one) {
+        return word.starts_with(
+            std::string_view(one).substr(0, one.find('=') + 1));
+      });
+    };
     for (char** word = environ; *word != nullptr; ++word) {
-      if (!std::string_view(*word).starts_with(std::string(name) + "=")) {
-        words_.push_back(*word);
-      }
+      if (!is_replaced(*word)) words_.push_back(*word);
     }
-    words_.push_back(added_.data());
+    for (std::string& one : added_) words_.push_back(one.data());
     words_.push_back(nullptr);
   }
   char** get() { return words_.data(); }
 
  private:
-  std::string added_;
+  std::vector<std::string> added_;
   std::vector<char*> words_;
 };
+
+std::string Assign(const char* name, int value) {
+  return absl::StrCat(name, "=", value);
+}
 
 }  // namespace
 
@@ -91,7 +101,7 @@ Question AskProgram(const std::string& program,
   dup2(theirs.get(), STDERR_FILENO);
   (void)fcntl(state.get(), F_SETFD, 0);
   (void)!chdir(directory.c_str());
-  Environment environment(kCheckVariable, state.get());
+  Environment environment({Assign(kCheckVariable, state.get())});
   execve(program.c_str(), argv.data(), environment.get());
   dprintf(STDERR_FILENO, "cannot run %s: %s\n", program.c_str(),
           std::strerror(errno));
@@ -136,7 +146,7 @@ absl::StatusOr<UniqueFd> StartGuard(const std::vector<std::string>& arguments,
   held.guard = {};
   held.failure = "the new program ended before it served; the old one goes on";
   Log(LogLevel::kError, held.failure);
-  (void)BecomeProgram("/proc/self/exe", arguments, directory, held).ok();
+  (void)BecomeProgram("/proc/self/exe", arguments, directory, {}, held).ok();
   _exit(1);
 }
 
@@ -147,11 +157,13 @@ void DismissGuard(UniqueFd guard) {
 absl::Status BecomeProgram(const std::string& program,
                            const std::vector<std::string>& arguments,
                            const std::string& directory,
+                           std::vector<std::string> variables,
                            const HoldingsView& holdings) {
   auto list = WriteHoldings(holdings);
   if (!list.ok()) return list.status();
   std::vector<char*> argv = ArgvOf(arguments);
-  Environment environment(kHoldingsVariable, list->get());
+  variables.push_back(Assign(kHoldingsVariable, list->get()));
+  Environment environment(std::move(variables));
   (void)!chdir(directory.c_str());
   execve(program.c_str(), argv.data(), environment.get());
   int error = errno;
@@ -165,7 +177,7 @@ absl::Status StartKeeper(const std::vector<std::string>& arguments,
   auto list = WriteHoldings(holdings);
   if (!list.ok()) return list.status();
   std::vector<char*> argv = ArgvOf(arguments);
-  Environment environment(kHoldingsVariable, list->get());
+  Environment environment({Assign(kHoldingsVariable, list->get())});
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);

@@ -45,11 +45,13 @@ absl::StatusOr<UniqueFd> StartGuard(const std::vector<std::string>& arguments,
                                     const HoldingsView& holdings);
 void DismissGuard(UniqueFd guard);
 
-// Becomes the program, which finds the holdings. Returns only if that fails,
+// Becomes the program, which finds the holdings, and `variables` (NAME=VALUE)
+// in its environment. Returns only if that fails,
 // and everything is as before.
 absl::Status BecomeProgram(const std::string& program,
                            const std::vector<std::string>& arguments,
                            const std::string& directory,
+                           std::vector<std::string> variables,
                            const HoldingsView& holdings);
 // Starts this program beside this one, with the holdings.
 absl::Status StartKeeper(const std::vector<std::string>& arguments,

@@ -11,6 +11,7 @@ UNITS = "/etc/systemd/system"
 class Context:
     def __init__(self, machine):
         self.m = machine
+        self.numbers = None  # what the last line of the test shows besides
         self._names, self._units, self._paths, self._hung = [], [], [], None
         self.help = text = machine.run([machine.handlefs, "--help"]).out
         # Until the daemon knows all that the unit asks for, tests start it with arguments in place of the unit's line.
