@@ -393,6 +393,9 @@ def private_mounts():
     """A mount namespace of our own: whatever happens, the machine's mount table stays clean."""
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    # Control sockets of daemons that are killed stay in there.
+    os.makedirs("/run/handlefs", mode=0o700, exist_ok=True)
+    syscalls.mount("control", "/run/handlefs", "tmpfs", 0, "size=1m,mode=700")
 
 
 def own_children():
