@@ -50,7 +50,8 @@ struct Held {
             .asker = asker,
             .guard = guard,
             .paused_ns = paused_ns,
-            .failure = failure};
+            .failure = failure,
+            .stored = stored};
   }
   UniqueFd state = NewFile();
   Source source;
@@ -60,6 +61,7 @@ struct Held {
   pid_t server = 0;
   int64_t paused_ns = 0;
   std::string failure;
+  std::string stored = "7";
 };
 
 // As in the program that was started: the descriptors are its own.
