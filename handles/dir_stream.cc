@@ -31,6 +31,12 @@ Result<std::optional<DirStream::Item>> DirStream::Peek(BorrowedFd dir) {
       buffer_ = std::make_unique_for_overwrite<std::byte[]>(kBuffer);
     }
     ssize_t n = getdents64(dir.get(), buffer_.get(), kBuffer);
+    // ext4 (6.18) takes a directory that was read at its end first for read
+    // when it is rewound, once: what a new server does that goes on with a
+    // listing. Every directory that is there has entries.
+    if (n == 0 && offset_ == 0 && lseek(dir.get(), 0, SEEK_SET) == 0) {
+      n = getdents64(dir.get(), buffer_.get(), kBuffer);
+    }
     // A directory that was removed while it was open reads as empty.
     if (n < 0 && errno == ENOENT) n = 0;
     if (n < 0) return LastErrno();

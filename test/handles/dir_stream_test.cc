@@ -165,6 +165,23 @@ TEST_CASE("DirStream: on each file system", "[mounted][dir]") {
   }
 }
 
+// A server that goes on with another's open directory may begin at its end.
+TEST_CASE("DirStream: rewound after a first look at the end",
+          "[mounted][dir]") {
+  for (FsKind kind :
+       {FsKind::kExt4, FsKind::kXfs, FsKind::kBtrfs, FsKind::kTmpfs}) {
+    CAPTURE(NameOf(kind));
+    MountedFs fs(kind);
+    Subject subject(fs.path() + "/dir", 3);
+    std::vector<Seen> all = HostRead(subject.path);
+    REQUIRE(all.size() > 3);
+    UniqueFd fd(open(subject.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    DirStream stream;
+    CHECK(Read(stream, fd, all.back().next).empty());
+    CHECK(Read(stream, fd, 0) == all);
+  }
+}
+
 TEST_CASE("DirStream: what is new after the end is seen", "[dir]") {
   TempDir temp;
   Subject subject(temp / "d", 3);
