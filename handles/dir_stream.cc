@@ -3,8 +3,6 @@
 #include <dirent.h>
 #include <unistd.h>
 
-#include <array>
-#include <cerrno>
 #include <cstring>
 
 namespace handlefs {
@@ -18,20 +16,10 @@ const dirent64* At(const std::byte* buffer, size_t offset) {
 
 Status DirStream::Seek(BorrowedFd dir, uint64_t offset) {
   if (offset == offset_ && (offset != 0 || begin_ != 0)) return Ok();
-  if (offset == 0 && is_late_) {
-    // ext4: when the first read of a descriptor is at the directory's end, it
-    // takes a seek to 0 for no seek, and stays at the end. Not so from
-    // elsewhere.
-    std::array<std::byte, 1024> ignored;
-    if (lseek(dir.get(), 1, SEEK_SET) == 1) {
-      (void)getdents64(dir.get(), ignored.data(), ignored.size());
-    }
-  }
   // A refused seek leaves everything as it was, what is buffered too.
   if (lseek(dir.get(), static_cast<off_t>(offset), SEEK_SET) < 0) {
     return LastErrno();
   }
-  is_late_ = offset != 0 && (is_late_ || !was_read_);
   begin_ = end_ = 0;
   offset_ = offset;
   return Ok();
@@ -42,7 +30,6 @@ Result<std::optional<DirStream::Item>> DirStream::Peek(BorrowedFd dir) {
     if (!buffer_) {
       buffer_ = std::make_unique_for_overwrite<std::byte[]>(kBuffer);
     }
-    was_read_ = true;
     ssize_t n = getdents64(dir.get(), buffer_.get(), kBuffer);
     // ext4 (6.18) takes a directory that was read at its end first for read
     // when it is rewound, once: what a new server does that goes on with a

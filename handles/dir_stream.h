@@ -37,8 +37,6 @@ class DirStream {
   size_t begin_ = 0;
   size_t end_ = 0;
   uint64_t offset_ = 0;
-  bool was_read_ = false;
-  bool is_late_ = false;  // its first read was not at the beginning
 };
 
 }  // namespace handlefs

@@ -148,20 +148,6 @@ void CheckRemovedDirectory(const std::string& path) {
   CHECK(Read(stream, subject.dir, 0).empty());
 }
 
-// A server that was restarted goes on where the one before it was.
-void CheckBeginAtTheEnd(Subject& subject) {
-  auto all = HostRead(subject.path);
-  for (size_t at : {all.size(), size_t{2}, size_t{1}}) {
-    CAPTURE(at);
-    UniqueFd dir = OpenAt(subject.path, O_RDONLY | O_DIRECTORY);
-    DirStream stream;
-    CHECK(Read(stream, dir, all[at - 1].next).size() == all.size() - at);
-    CHECK(Read(stream, dir, 0) == all);
-    CHECK(Read(stream, dir, all[at - 1].next).size() == all.size() - at);
-    CHECK(Read(stream, dir, 0) == all);
-  }
-}
-
 TEST_CASE("DirStream: on each file system", "[mounted][dir]") {
   for (FsKind kind : {FsKind::kExt4, FsKind::kXfs, FsKind::kBtrfs,
                       FsKind::kTmpfs, FsKind::kOverlay}) {
@@ -172,7 +158,6 @@ TEST_CASE("DirStream: on each file system", "[mounted][dir]") {
     for (size_t files : {size_t{5}, size_t{1500}}) {
       Subject subject(fs.path() + "/dir" + std::to_string(files), files);
       CheckSeeks(subject, random);
-      CheckBeginAtTheEnd(subject);
       // An overlay reads the merged directory when it is opened.
       if (kind != FsKind::kOverlay) CheckChanges(subject, random, files);
     }
@@ -209,12 +194,6 @@ TEST_CASE("DirStream: what is new after the end is seen", "[dir]") {
   REQUIRE(stream.Peek(subject.dir).ok());
   subject.Add("newer");
   CHECK(Read(stream, subject.dir, 0).size() == before + 2);
-}
-
-TEST_CASE("DirStream: the first read is at the end", "[dir]") {
-  TempDir temp;
-  Subject subject(temp / "d", 7);
-  CheckBeginAtTheEnd(subject);
 }
 
 TEST_CASE("DirStream: a refused seek changes nothing", "[dir]") {
