@@ -27,6 +27,12 @@ constexpr size_t kMaxEntries = 1024;
 // Marks the NOTIFY_REPLYs that are asked for here; the kernel counts its
 // requests from 2 in steps of 2.
 constexpr uint64_t kNudge = uint64_t{1} << 62;
+// Two lanes can ask for one queue: a commit finds its request by the number
+// alone, so no two of them may have the same.
+std::atomic<uint64_t> nudges{0};
+Unique NextNudge() {
+  return Unique{kNudge | (nudges.fetch_add(2) & (kNudge - 1))};
+}
 constexpr absl::Duration kRetry = absl::Microseconds(200);
 constexpr absl::Duration kReopenPause = absl::Milliseconds(10);
 // Where the command stands in a 128-byte SQE.
@@ -299,7 +305,7 @@ void UringLane::Nudge(UringQueue& queue) {
     }
   }
   for (uint64_t node : nodes) {
-    auto ask = proto::Retrieve(Unique{kNudge}, NodeId{node}, 0, 0);
+    auto ask = proto::Retrieve(NextNudge(), NodeId{node}, 0, 0);
     queue.nudged = node != 0 && write(setup_.device.get(), ask.bytes().data(),
                                       ask.bytes().size()) > 0;
     if (queue.nudged) return;

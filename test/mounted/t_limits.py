@@ -128,8 +128,7 @@ def subvolume_limits_hold(t):
     small.close()
 
 
-@test(scope="fs", unless_restarts="nodes that are known by a descriptor die with the daemon",
-      unless_kills="nodes that are known by a name alone die with the server")
+@test(scope="fs", unless_restarts="nodes that are known by a descriptor die with the daemon")
 def few_descriptors(t):
     """With a small descriptor limit a big tree is still listed and read completely, whatever the identity mode."""
     source = os.path.join(t.src, "source")
