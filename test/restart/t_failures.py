@@ -46,6 +46,20 @@ def a_few_failures_are_survived(t):
         t.end(daemon)
 
 
+@test(scope="fs")
+def unmounted_while_nobody_serves(t):
+    """A mount that is taken away between two servers ends as any that is unmounted: with status 0."""
+    daemon = t.serve()
+    server = daemon.server()
+    os.kill(daemon.keeper, signal.SIGSTOP)
+    os.kill(server, signal.SIGKILL)
+    until(lambda: not runs(server), "the server is gone")
+    harness.detach(t.mnt)
+    os.kill(daemon.keeper, signal.SIGCONT)
+    t.eq(daemon.ended(), 0, "exit status")
+    t.daemons.remove(daemon)
+
+
 def new_keeper(t, daemon):
     """Kills the keeper; its server starts another."""
     server, said = daemon.server(), daemon.said("another one was started")
