@@ -22,7 +22,7 @@ class Wrong(Exception):
     pass
 
 
-class Canceled(Exception):
+class Canceled(Wrong):
     """Over io_uring the kernel ends requests that were on their way to a server that dies."""
 
 
@@ -204,7 +204,8 @@ class Client:
             self.note(number, "write", n, "at", at)
             self.content[number][at:at + n] = data[:n]
         if n != len(data):
-            raise Wrong(f"write of {len(data)}: {n}")
+            # Of two requests the kernel ended the second.
+            raise Canceled(f"write of {len(data)}: {n}")
 
     def truncate(self):
         if self.open:
