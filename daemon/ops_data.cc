@@ -148,6 +148,8 @@ Result<abi::WriteOut> Ops::Write(OpContext context,
   }
   auto written =
       WriteAll(file->fd, request.data.subspan(before), in.offset, flags);
+  // Some of it was there already: the next write meets the error again.
+  if (!written.ok() && before > 0) written = size_t{0};
   if (written.ok()) *written += before;
   bool odd_page = from_cache && (file->flags & O_DIRECT) != 0 &&
                   !written.ok() && written.error() == Errno(EINVAL);

@@ -2,9 +2,13 @@
 
 #include <fcntl.h>
 
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "daemon/log.h"
 
 namespace handlefs {
 
@@ -33,16 +37,25 @@ Kept::Kept(State& state, BorrowedFd keeper, const KeptFds& fds)
 }
 
 void Kept::Tell(const KeeperMessage& message, BorrowedFd fd) {
-  if (!SendMessage(keeper_, message, fd).ok()) {
-    missed_.fetch_add(1, std::memory_order_relaxed);
-  }
+  Status sent = SendMessage(keeper_, message, fd);
+  if (sent.ok()) return;
+  Miss(absl::StrCat("the keeper takes no descriptors (",
+                    std::strerror(sent.error().value()), ")"));
+}
+
+void Kept::Miss(const std::string& why) {
+  if (missed_.fetch_add(1, std::memory_order_relaxed) > 0) return;
+  Log(LogLevel::kWarning,
+      absl::StrCat(why,
+                   ": some open or unlinked files, or locks, end with "
+                   "this server"));
 }
 
 Vault::Ref Kept::Put(Kind kind, std::span<const std::byte> data,
                      BorrowedFd fd) {
   Ref ref = state_.Reserve(data.size());
   if (ref == kNoRef) {
-    missed_.fetch_add(1, std::memory_order_relaxed);
+    Miss("the restart state is full");
     return ref;
   }
   if (fd) Give(ref, static_cast<uint32_t>(kind), fd);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -34,11 +35,13 @@ class Kept final : public Vault {
   // Another keeper took the place of the one that died, at the same descriptor:
   // it is given everything again.
   void GiveAgain();
-  // Descriptors that did not get to the keeper.
+  // Descriptors and records that will not outlive the server; the first is
+  // logged.
   uint64_t missed() const { return missed_.load(); }
 
  private:
   void Tell(const KeeperMessage& message, BorrowedFd fd);
+  void Miss(const std::string& why);
   void Give(Ref ref, uint32_t kind, BorrowedFd fd);
 
   State& state_;

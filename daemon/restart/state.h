@@ -72,12 +72,9 @@ class State {
     std::atomic<int64_t> began_ns;     // CLOCK_REALTIME of the first server
     std::atomic<int64_t> serving_ns;   // CLOCK_REALTIME of the last take-over
     std::atomic<uint64_t> pause_ns;    // of the last take-over
-    std::atomic<uint64_t> requests;    // answered, by all servers
-    std::atomic<uint64_t> in_flight;   // of the present server
     std::atomic<uint64_t> resent;      // requests that came again
     std::atomic<uint64_t> recalled;    // of these: answered from the journal
     std::atomic<uint64_t> settled;     // of these: found half done, and settled
-    std::atomic<uint64_t> lost;        // over io_uring: ended by the kernel
     std::atomic<uint64_t> highest_backing;  // id of a passthrough file
     std::atomic<uint64_t> record_bytes;     // of records, by the server
   };
