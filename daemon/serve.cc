@@ -346,7 +346,17 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
     return end_with(
         Report({ExitCode::kMountPoint, Message(transport.status())}));
   }
-  Continuity continuity{.state = state, .vault = kept, .rings = rings};
+  Continuity continuity{
+      .state = state,
+      .vault = kept,
+      .rings = rings,
+      .ask = [&](uint16_t cpu, size_t times) {
+        (void)SendMessage(
+            keeper,
+            {.what = KeeperMessage::What::kAsk, .kind = cpu, .value = times},
+            {})
+            .ok();
+      }};
   Server server(options, prepared.facts, *prepared.nodes, **transport,
                 &continuity);
   reports.FeedWatchdog(server);

@@ -89,6 +89,7 @@ Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
       state_(continuity == nullptr ? nullptr : &continuity->state),
       vault_(continuity == nullptr ? nullptr : &continuity->vault),
       ring_memory_(continuity == nullptr ? nullptr : continuity->rings),
+      ask_(continuity == nullptr ? nullptr : continuity->ask),
       files_(IncarnationOf(state_), vault_),
       ops_(nodes, files_, transport, vault_) {
   if (state_ != nullptr) {
@@ -333,7 +334,8 @@ absl::Status Server::MakeRings(size_t max_write) {
        .report =
            [](const std::string& what) {
              Log(LogLevel::kWarning, absl::StrCat("io_uring: ", what));
-           }},
+           },
+       .ask = ask_},
       *this);
   if (!rings.ok()) return rings.status();
   rings_ = *std::move(rings);
@@ -380,8 +382,11 @@ io::Activity Server::Tick() {
 }
 
 void Server::HandOver() {
-  // A lane ends behind the request that it works on.
-  if (rings_ != nullptr) rings_->Stop();
+  if (rings_ != nullptr && !rings_->HandOver(absl::Now() + kHandOverTime)) {
+    Log(LogLevel::kWarning,
+        "io_uring: a queue that hangs is left as it is; requests that were on "
+        "their way to it end with ECANCELED");
+  }
   if (pool_ != nullptr) pool_->Drain(kHandOverTime);
 }
 

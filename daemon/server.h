@@ -38,6 +38,8 @@ struct Continuity {
   State& state;
   Vault& vault;
   io::UringMemory* rings = nullptr;  // null: buffers end with the server
+  // Has another process ask the mount for something, so often, on that CPU.
+  std::function<void(uint16_t cpu, size_t times)> ask = nullptr;
 };
 
 class Server final : public io::PacketHandler {
@@ -119,6 +121,7 @@ class Server final : public io::PacketHandler {
   State* const state_;
   Vault* const vault_;
   io::UringMemory* const ring_memory_;
+  const std::function<void(uint16_t, size_t)> ask_;
   std::optional<Journal> journal_;
   std::function<void()> on_serving_;
   OpenFiles files_;

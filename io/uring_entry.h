@@ -51,6 +51,8 @@ class UringEntry final : public Exchange, public ReplyPort {
   bool is_answered() const;
   // The kernel has taken the reply.
   void NoteCommitted(uint64_t commit_id);
+  // A successor finds what is in the buffers.
+  bool outlives_server() const { return slot_ != nullptr; }
   uint64_t node() const { return node_; }  // of the request that was read
 
   // What the kernel has put into the buffers. EINVAL: its sizes contradict each

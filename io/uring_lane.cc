@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -27,13 +28,19 @@ constexpr size_t kMaxEntries = 1024;
 // Marks the NOTIFY_REPLYs that are asked for here; the kernel counts its
 // requests from 2 in steps of 2.
 constexpr uint64_t kNudge = uint64_t{1} << 62;
-// Two lanes can ask for one queue: a commit finds its request by the number
-// alone, so no two of them may have the same.
-std::atomic<uint64_t> nudges{0};
+// A commit finds its request by the number alone, and two lanes can ask for one
+// queue, or a server and its successor: numbers begin with the clock, which is
+// always ahead of who counts. Bit 0 is the kernel's own.
 Unique NextNudge() {
-  return Unique{kNudge | (nudges.fetch_add(2) & (kNudge - 1))};
+  // Not before it is needed: servers are forked from one process.
+  static std::atomic<uint64_t> next{
+      static_cast<uint64_t>(absl::GetCurrentTimeNanos()) & ~uint64_t{1}};
+  return Unique{kNudge | (next.fetch_add(2) & (kNudge - 1))};
 }
 constexpr absl::Duration kRetry = absl::Microseconds(200);
+// While the lane hands over: another look whether requests have come.
+constexpr int64_t kFillAgainNs = 1'000'000;
+constexpr absl::Duration kAskAgain = absl::Milliseconds(100);
 constexpr absl::Duration kReopenPause = absl::Milliseconds(10);
 // Where the command stands in a 128-byte SQE.
 constexpr size_t kCommandOffset = 48;
@@ -90,13 +97,28 @@ UringLane::UringLane(Setup setup)
   thread_ = std::thread([this] { Main(); });
 }
 
-void UringLane::Stop() {
-  if (!thread_.joinable()) return;
-  order_.store(Order::kStop);
+void UringLane::Wake() {
   uint64_t one = 1;
   (void)!write(wake_.get(), &one, sizeof(one));
   { absl::MutexLock lock(&mutex_); }  // wakes a lane that was never begun
+}
+
+void UringLane::Stop() {
+  if (!thread_.joinable()) return;
+  order_.store(Order::kStop);
+  Wake();
   thread_.join();
+}
+
+void UringLane::HandOver() {
+  Order serving = Order::kServe;
+  if (!order_.compare_exchange_strong(serving, Order::kHandOver)) Stop();
+  Wake();
+}
+
+bool UringLane::WaitUntilHandedOver(absl::Time until) {
+  absl::MutexLock lock(&mutex_);
+  return mutex_.AwaitWithDeadline(absl::Condition(&left_), until);
 }
 
 absl::Status UringLane::WaitUntilMade() {
@@ -124,9 +146,14 @@ void UringLane::Main() {
         +[](UringLane* self) { return self->order_.load() != Order::kWait; },
         this));
   }
-  if (status.ok() && order_.load() == Order::kServe) {
+  if (status.ok() && order_.load() != Order::kStop) {
     setup_.handler->OnThreadStart();
     Serve();
+    if (order_.load() == Order::kHandOver) LeaveToSuccessor();
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    left_ = true;
   }
   // Cancels what the kernel holds; nobody waits for it any more.
   if (has_ring_) io_uring_queue_exit(&ring_);
@@ -153,7 +180,10 @@ absl::Status UringLane::Make() {
   absl::Status status = OpenRing();
   if (!status.ok()) return status;
   for (UringQueue& queue : queues_) {
-    for (size_t i = 0; i < setup_.depth; ++i) Add(queue);
+    // Those that are inherited come back when what is in them is answered.
+    auto inherited = static_cast<size_t>(std::ranges::count_if(
+        setup_.inherited, [&](auto* slot) { return slot->queue == queue.id; }));
+    for (size_t i = inherited; i < setup_.depth; ++i) Add(queue);
     queue.was_dry = setup_.is_relief;
   }
   return absl::OkStatus();
@@ -195,6 +225,7 @@ void UringLane::Register(UringEntry* entry) {
 
 void UringLane::Commit(UringEntry* entry) {
   if (entry->place != UringEntry::Place::kServer) return;
+  if (leaving_ && entry->outlives_server()) return;
   entry->registered = true;
   committing_.push_back({entry, entry->commit_id()});
   Prepare(entry, proto::kUringCommitAndFetch, entry->commit_id());
@@ -218,8 +249,7 @@ void UringLane::Answered(UringEntry* entry) {
     wake = returned_.empty();
     returned_.push_back(entry);
   }
-  uint64_t one = 1;
-  if (wake) (void)!write(wake_.get(), &one, sizeof(one));
+  if (wake) Wake();
 }
 
 void UringLane::CommitReturned() {
@@ -286,15 +316,16 @@ void UringLane::NudgeDryQueues() {
     if (!queue.was_dry || queue.nudged || queue.in_kernel == 0) continue;
     io_uring_submit(&ring_);  // an entry must be there to take it
     if (pinned_) {
-      Nudge(queue);
+      queue.nudged = Nudge();
     } else if (Visit visit(queue.id); visit.there()) {
-      Nudge(queue);
+      queue.nudged = Nudge();
     }
   }
 }
 
 // From the queue's own CPU: what is asked for comes to the CPU that asks.
-void UringLane::Nudge(UringQueue& queue) {
+// False: no regular file is known here that the kernel knows.
+bool UringLane::Nudge() {
   // The kernel retrieves from regular files alone, which it must know (EINVAL,
   // ENOENT): those of requests that wait are, the last one that was used may.
   std::vector<uint64_t> nodes = setup_.hints;
@@ -306,10 +337,12 @@ void UringLane::Nudge(UringQueue& queue) {
   }
   for (uint64_t node : nodes) {
     auto ask = proto::Retrieve(NextNudge(), NodeId{node}, 0, 0);
-    queue.nudged = node != 0 && write(setup_.device.get(), ask.bytes().data(),
-                                      ask.bytes().size()) > 0;
-    if (queue.nudged) return;
+    if (node != 0 && write(setup_.device.get(), ask.bytes().data(),
+                           ask.bytes().size()) > 0) {
+      return true;
+    }
   }
+  return false;
 }
 
 // The commit of a probe has been submitted, and a request that waited would
@@ -367,7 +400,7 @@ void UringLane::ReopenUntilMade() {
     setup_.report(absl::StrCat(status.message(), "; trying on"));
   }
   while (!status.ok() &&
-         order_.load(std::memory_order_relaxed) != Order::kStop) {
+         order_.load(std::memory_order_relaxed) == Order::kServe) {
     absl::SleepFor(kReopenPause);
     status = Reopen();
   }
@@ -377,7 +410,7 @@ void UringLane::Serve() {
   for (auto& entry : entries_) Register(entry.get());
   ArmWake();
   Adopt();
-  while (order_.load(std::memory_order_relaxed) != Order::kStop) {
+  while (order_.load(std::memory_order_relaxed) == Order::kServe) {
     NudgeDryQueues();
     int rc = io_uring_submit_and_wait(&ring_, 1);
     if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY) {
@@ -393,6 +426,41 @@ void UringLane::Serve() {
     // INIT's answer is on its way.
     absl::SleepFor(kRetry);
     for (UringEntry* entry : std::exchange(retry_, {})) Register(entry);
+  }
+}
+
+// Returns how many requests it could not make the kernel send.
+size_t UringLane::Fill(UringQueue& queue) {
+  size_t wanted = queue.in_kernel;
+  while (wanted > 0 && Nudge()) --wanted;
+  return wanted;
+}
+
+void UringLane::LeaveToSuccessor() {
+  leaving_ = true;
+  absl::Time ask_at = absl::InfinitePast();
+  while (order_.load(std::memory_order_relaxed) == Order::kHandOver) {
+    io_uring_submit(&ring_);
+    NoteCommitted();
+    bool ask = absl::Now() >= ask_at;
+    size_t in_kernel = 0;
+    for (UringQueue& queue : queues_) {
+      if (queue.in_kernel == 0) continue;
+      std::optional<Visit> visit;
+      if (!pinned_) visit.emplace(queue.id);
+      // From a CPU that is offline nobody asks for anything.
+      if (!pinned_ && !setup_.cpu && !visit->there()) continue;
+      in_kernel += queue.in_kernel;
+      size_t missing =
+          pinned_ || visit->there() ? Fill(queue) : queue.in_kernel;
+      if (missing > 0 && ask && setup_.ask) setup_.ask(queue.id, missing);
+    }
+    if (in_kernel == 0) return;
+    if (ask) ask_at = absl::Now() + kAskAgain;
+    __kernel_timespec pause = {.tv_sec = 0, .tv_nsec = kFillAgainNs};
+    io_uring_cqe* cqe;
+    (void)io_uring_wait_cqes(&ring_, &cqe, 1, &pause, nullptr);
+    Reap();
   }
 }
 
@@ -418,6 +486,7 @@ void UringLane::OnEntry(UringEntry* entry, int result) {
   --queue.in_kernel;
   entry->place = UringEntry::Place::kServer;
   if (result == 0) {
+    if (leaving_ && entry->outlives_server()) return;
     Work(entry, Packet::Origin::kNew);
     return;
   }
@@ -436,7 +505,7 @@ void UringLane::OnEntry(UringEntry* entry, int result) {
   // request has ended, and the entry with it.
   DevPort::CountRefused(-result);
   Drop(entry);
-  if (queue.in_kernel == 0) Grow(queue);
+  if (queue.in_kernel == 0 && !leaving_) Grow(queue);
 }
 
 void UringLane::OnRegisterFailed(UringEntry* entry, int error) {
@@ -471,7 +540,9 @@ void UringLane::Work(UringEntry* entry, Packet::Origin origin) {
              .token = Token(entry, Unique{raw->header.unique}),
              .origin = origin});
   pulse_.fetch_add(1, std::memory_order_relaxed);
-  if (UringQueue& queue = entry->queue(); queue.in_kernel == 0) Grow(queue);
+  if (UringQueue& queue = entry->queue(); queue.in_kernel == 0 && !leaving_) {
+    Grow(queue);
+  }
 }
 
 }  // namespace handlefs::io

@@ -32,6 +32,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "io/base/fd.h"
 #include "io/uring_entry.h"
 
@@ -70,6 +71,9 @@ class UringLane {
     // Called by the lane's thread if a queue cannot be registered (once), or
     // its ring breaks.
     std::function<void(std::string)> report;
+    // Has another process ask the mount for something, so often, on that CPU.
+    // Null: it cannot be had.
+    std::function<void(uint16_t cpu, size_t times)> ask = nullptr;
   };
   // Starts the thread, which makes the ring and the first entry of each queue
   // on its own CPU. Nothing is registered yet.
@@ -87,6 +91,11 @@ class UringLane {
   // Returns when the request being worked on is answered. What is answered
   // later goes nowhere.
   void Stop();
+  // Ends the lane for a successor with the same memory: what comes is left to
+  // it, and what is answered from now on too. To be waited for, then stopped.
+  void HandOver();
+  // False: `until` came first; requests of this lane may end with ECANCELED.
+  bool WaitUntilHandedOver(absl::Time until);
 
   // Odd while a request is worked on; changes with each request.
   uint64_t pulse() const { return pulse_.load(std::memory_order_relaxed); }
@@ -98,7 +107,7 @@ class UringLane {
   void Answered(UringEntry* entry);
 
  private:
-  enum class Order : uint8_t { kWait, kServe, kStop };
+  enum class Order : uint8_t { kWait, kServe, kHandOver, kStop };
 
   void Main();
   absl::Status Make();
@@ -116,7 +125,10 @@ class UringLane {
   void Add(UringQueue& queue);
   void Grow(UringQueue& queue);
   void NudgeDryQueues();
-  void Nudge(UringQueue& queue);
+  bool Nudge();
+  void LeaveToSuccessor();
+  size_t Fill(UringQueue& queue);
+  void Wake();
   void CheckProbes();
   bool IsNudge(const UringEntry& entry) const;
   void CommitReturned();
@@ -140,12 +152,14 @@ class UringLane {
   };
   std::vector<Committed> committing_;  // not submitted yet
   bool reported_ = false;
+  bool leaving_ = false;  // nothing is worked on or committed any more
   std::atomic<uint64_t> pulse_{0};
   std::atomic<uint64_t> node_{0};  // of the request that is worked on
   std::atomic<uint64_t> file_{0};  // the last one that was a regular file
   std::atomic<Order> order_{Order::kWait};
   absl::Mutex mutex_;
   bool made_ ABSL_GUARDED_BY(mutex_) = false;
+  bool left_ ABSL_GUARDED_BY(mutex_) = false;  // HandOver is done
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   std::vector<UringEntry*> returned_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;

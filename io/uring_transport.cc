@@ -101,7 +101,8 @@ std::unique_ptr<UringLane> UringTransport::MakeLane(const Group& group,
                        .inherited = std::move(inherited),
                        .hints = std::move(hints),
                        .handler = &handler_,
-                       .report = config_.report});
+                       .report = config_.report,
+                       .ask = config_.ask});
 }
 
 absl::StatusOr<std::unique_ptr<UringTransport>> UringTransport::Create(
@@ -158,6 +159,18 @@ void UringTransport::Stop() {
   for (Group& group : groups_) {
     for (auto& lane : group.lanes) lane->Stop();
   }
+}
+
+bool UringTransport::HandOver(absl::Time until) {
+  for (Group& group : groups_) {
+    for (auto& lane : group.lanes) lane->HandOver();
+  }
+  bool all = true;
+  for (Group& group : groups_) {
+    for (auto& lane : group.lanes) all &= lane->WaitUntilHandedOver(until);
+  }
+  Stop();
+  return all;
 }
 
 Activity UringTransport::Tick() {

@@ -25,6 +25,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "io/base/fd.h"
 #include "io/uring_lane.h"
 
@@ -51,6 +52,8 @@ class UringTransport {
     UringMemory* memory = nullptr;
     // Any thread: a queue that cannot be served as it should; one line.
     std::function<void(std::string)> report;
+    // Of UringLane::Setup. Any thread.
+    std::function<void(uint16_t cpu, size_t times)> ask = nullptr;
   };
   // UNAVAILABLE: says which step failed. `handler` outlives the transport.
   static absl::StatusOr<std::unique_ptr<UringTransport>> Create(
@@ -62,6 +65,10 @@ class UringTransport {
   // Ends all lanes, which then call the handler no more. Tokens may still be
   // used until the destructor, but nobody gets the answer.
   void Stop();
+  // The same for a successor that is given the memory: requests that come
+  // meanwhile are left to it, none is lost. False: not all lanes were ready
+  // when `until` came. No Tick may run.
+  bool HandOver(absl::Time until);
   // The watchdog's look at the lanes, each 10 ms while there are requests.
   Activity Tick();
   // When all queues had last been seen to get on: a lane began or ended a

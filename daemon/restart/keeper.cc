@@ -2,11 +2,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +20,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "daemon/log.h"
+#include "daemon/restart/asking.h"
 #include "daemon/restart/keeper_process.h"
 #include "daemon/restart/upgrade.h"
 #include "daemon/serve.h"
@@ -174,7 +173,6 @@ void Keeper::Wait() {
   if (fds[4].revents != 0) OnControl();
   if (fds[5].revents != 0) OnProgramAnswered();
   if (server_.exists()) LookAtServer();
-  if (kicker_.exists()) (void)kicker_.Reap();
   std::erase_if(stuck_, [](Child& child) { return child.Reap().has_value(); });
   if (absl::Now() >= question_until_) question_.child.Kill(SIGKILL);
   if (absl::Now() >= hand_over_until_ && server_.exists()) {
@@ -226,6 +224,12 @@ void Keeper::Obey(Received received) {
     case KeeperMessage::What::kHandedOver:
       handed_over_ = true;
       break;
+    case KeeperMessage::What::kAsk:
+      if (!prepared_.is_ours) break;
+      AskFromCpus(prepared_.mounted.mount_point,
+                  {{.cpu = static_cast<int>(message.kind),
+                    .times = static_cast<size_t>(message.value)}});
+      break;
     default:
       break;
   }
@@ -257,26 +261,13 @@ void Keeper::ServerServes() {
 
 // What came over io_uring while nobody served waits in the kernel, which looks
 // at it when the next request of the same CPU is answered (Linux 6.14 to 6.18).
-// So each CPU asks something.
 void Keeper::KickQueues() {
   auto session = state_->session();
   if (!session || !prepared_.is_ours) return;
   auto flags =
       proto::InitFlags::FromWire(session->init.flags, session->init.flags2);
   if (!flags.Has(proto::init::kOverIoUring)) return;
-  if (kicker_.exists() && !kicker_.Reap()) stuck_.push_back(std::move(kicker_));
-  kicker_ = Child::Fork();
-  if (!kicker_.is_child()) return;
-  const long cpus = sysconf(_SC_NPROCESSORS_CONF);
-  for (long cpu = 0; cpu < cpus && cpu < CPU_SETSIZE; ++cpu) {
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(static_cast<size_t>(cpu), &one);
-    if (sched_setaffinity(0, sizeof(one), &one) != 0) continue;
-    struct statfs ignored;
-    (void)statfs(prepared_.mounted.mount_point.c_str(), &ignored);
-  }
-  _exit(0);
+  AskFromCpus(prepared_.mounted.mount_point, OnceFromEach());
 }
 
 void Keeper::LookAtServer() {

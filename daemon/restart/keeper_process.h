@@ -126,7 +126,6 @@ class Keeper {
   std::string went_back_;  // why this program runs again
 
   Child unmounter_;
-  Child kicker_;
   int orders_to_end_ = 0;
   bool end_waits_ = false;  // one came while this process was about to leave
   enum class Ending { kNo, kUnmounting, kDraining, kStopping };

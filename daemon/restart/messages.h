@@ -25,6 +25,8 @@ struct KeeperMessage {
     kStop,      // the mount is detached: end
     kReload,    // open the log again
     kControl,   // a connection of the control socket comes along
+    // To the keeper.
+    kAsk,  // something of the mount; kind: the CPU, value: how often
   };
   What what = What::kKeep;
   uint32_t kind = 0;  // Vault::Kind, 0 where it is not told

@@ -344,3 +344,25 @@ class Counter:
 
     def check(self, place):
         pass
+
+
+class Directories:
+    """Makes and removes a directory, and opens nothing: the kernel comes to know no regular file."""
+
+    def __init__(self, place):
+        self.place = os.path.join(place, "made")
+        self.counts = {"mkdir": 0}
+
+    def step(self):
+        os.mkdir(self.place)
+        if not stat.S_ISDIR(os.stat(self.place).st_mode):
+            raise Wrong("what mkdir made is no directory")
+        os.rmdir(self.place)
+        self.counts["mkdir"] += 1
+
+    def check(self, place):
+        if left := os.listdir(os.path.join(place)):
+            raise Wrong(f"{left} was removed and is there")
+
+    def close(self):
+        pass

@@ -109,21 +109,26 @@ class Pauses(list):
 class Storm:
     """Clients, and the locks they share; `kill` is what happens to the server meanwhile."""
 
-    def __init__(self, t, daemon, clients=4, passthrough=True):
+    def __init__(self, t, daemon, clients=4, passthrough=True, makers=None):
         self.t, self.daemon, self.seed = t, daemon, t.run.seed
         self.rng = random.Random(self.seed)
-        self.makers, self.pauses, self.kills = [], Pauses(), 0
-        for i in range(clients):
-            os.mkdir(os.path.join(daemon.source, f"c{i}"))
-            self.makers.append((f"c{i}", lambda place, seed=self.seed * 100 + i: Client(place, seed, passthrough)))
-        # Who is canceled while it holds a lock does not know whether it added.
-        for kind in () if Worker.cancels else ("posix", "flock", "ofd"):
-            for i in range(2):
-                self.makers.append((f"lock-{kind}", lambda place, kind=kind, i=i: Counter(place, kind, i)))
+        self.pauses, self.kills, self.restarts = Pauses(), 0, 0
+        self.makers = self.usual(clients, passthrough) if makers is None else makers
+        for name, _ in self.makers:
+            if not name.startswith("lock-"):
+                os.mkdir(os.path.join(daemon.source, name))
         Worker.told[0] = 0
         Client.not_empty = self.not_empty(daemon.source)
         self.workers = [Worker(make, os.path.join(daemon.mount, name), os.path.join(daemon.source, name))
                         for name, make in self.makers]
+
+    def usual(self, clients, passthrough):
+        makers = [(f"c{i}", lambda place, seed=self.seed * 100 + i: Client(place, seed, passthrough)) for i in range(clients)]
+        # Who is canceled while it holds a lock does not know whether it added.
+        for kind in () if Worker.cancels else ("posix", "flock", "ofd"):
+            for i in range(2):
+                makers.append((f"lock-{kind}", lambda place, kind=kind, i=i: Counter(place, kind, i)))
+        return makers
 
     @staticmethod
     def not_empty(source):
@@ -146,6 +151,16 @@ class Storm:
         attempt(os.statvfs, self.daemon.mount)
         self.pauses.append(time.monotonic() - began)
 
+    def restart_once(self, low=0.02, high=0.1):
+        """A restart on request, which a client sees as a pause."""
+        time.sleep(self.rng.uniform(low, high))
+        began = time.monotonic()
+        answer = self.daemon.ask("restart")
+        self.restarts += 1
+        self.t.check(answer["ok"], f"restarted: {answer}")
+        attempt(os.statvfs, self.daemon.mount)
+        self.pauses.append(time.monotonic() - began)
+
     def stop(self):
         """Ends the clients; whatever one of them found wrong fails the test."""
         Worker.told[0] = 1
@@ -163,6 +178,6 @@ class Storm:
             if got != wanted and not wrong:
                 wrong.append(f"{name}: {got} additions are there, {wanted} were made")
         until(lambda: self.daemon.waiting() == 0, "nothing waits any more", 10)
-        self.t.note(f"     {self.kills} kills, {sum(counts.values())} calls, {counts['canceled']} canceled{self.pauses.text()}")
+        self.t.note(f"     {self.kills} kills, {self.restarts} restarts, {sum(counts.values())} calls, {counts['canceled']} canceled{self.pauses.text()}")
         self.t.check(not wrong, "; ".join(wrong))
         self.t.check(sum(counts.values()) > 0, "the clients did nothing")

@@ -1,12 +1,27 @@
 """Storms of kills: no wrong result, no hang, nothing lost and nothing done twice."""
 
+import contextlib
 import os
 
+from clients import Directories
 from procs import until
 from registry import test
 from storm import Actor, Storm, Worker
 
 URING = "/sys/module/fuse/parameters/enable_uring"
+
+
+@contextlib.contextmanager
+def uring_enabled():
+    with open(URING) as f:
+        before = f.read()
+    try:
+        with open(URING, "w") as f:
+            f.write("Y")
+        yield
+    finally:
+        with open(URING, "w") as f:
+            f.write(before)
 
 
 def storm(t, kills, actor=False, **options):
@@ -47,21 +62,40 @@ def storm_without_caches(t):
 @test(full=True, limit=1800)
 def storm_over_io_uring(t):
     """Over io_uring nothing hangs and nothing is lost; a call may end with ECANCELED, as README says."""
-    with open(URING) as f:
-        before = f.read()
-    try:
-        with open(URING, "w") as f:
-            f.write("Y")
+    with uring_enabled():
+        daemon = t.serve(transport="uring")
         Worker.cancels = True
+        try:
+            work = Storm(t, daemon, passthrough=t.config["passthrough"] == "on")
+            while work.kills < min(t.run.kills, 100):
+                work.kill_once()
+            work.stop()
+        finally:
+            Worker.cancels = False
+
+
+@test(limit=900)
+def restarts_over_io_uring(t):
+    """A restart on request loses no request over io_uring either: what was on its way comes to the successor."""
+    with uring_enabled():
         daemon = t.serve(transport="uring")
         work = Storm(t, daemon, passthrough=t.config["passthrough"] == "on")
-        while work.kills < min(t.run.kills, 100):
-            work.kill_once()
+        for _ in range(t.run.kills):
+            work.restart_once()
         work.stop()
-    finally:
-        Worker.cancels = False
-        with open(URING, "w") as f:
-            f.write(before)
+        t.eq(daemon.said("io_uring: a queue that hangs"), 0, "queues that did not hand over")
+
+
+@test(limit=300)
+def restarts_over_io_uring_without_files(t):
+    """The same where the kernel knows no regular file, through which the server could have it send something."""
+    with uring_enabled():
+        daemon = t.serve(transport="uring", passthrough="off")
+        work = Storm(t, daemon, makers=[("d", Directories), ("e", Directories)])
+        for _ in range(t.run.kills):
+            work.restart_once()
+        work.stop()
+        t.eq(daemon.said("io_uring: a queue that hangs"), 0, "queues that did not hand over")
 
 
 def failpoints(t, place, every, kills):
