@@ -18,9 +18,9 @@ constexpr size_t kMuch = 64 * 1024;
 
 constexpr size_t RoundUp(size_t n) { return (n + kPage - 1) / kPage * kPage; }
 
-// The reply is a struct that is written when the data is no longer needed.
-bool StaysInPlace(const proto::OpRow& row) {
-  return row.op == proto::Opcode::kWrite || row.op == proto::Opcode::kSetxattr;
+bool StaysInPlace(uint32_t opcode) {
+  return opcode == static_cast<uint32_t>(proto::Opcode::kWrite) ||
+         opcode == static_cast<uint32_t>(proto::Opcode::kSetxattr);
 }
 
 }  // namespace
@@ -42,6 +42,9 @@ UringEntry::UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size,
   if (slot_ != nullptr) {
     memory_ = {slot_->buffers(), total};
     UseMemory(payload_size);
+    if (is_aside() && StaysInPlace(slot_->header.opcode)) {
+      payload_ = slot_->reply_payload;
+    }
     return;
   }
   void* at = mmap(nullptr, total, PROT_READ | PROT_WRITE,
@@ -52,9 +55,9 @@ UringEntry::UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size,
 }
 
 void UringEntry::UseMemory(size_t payload_size) {
-  payload_ = memory_.subspan(kPage, payload_size);
+  data_ = payload_ = memory_.subspan(kPage, payload_size);
   buffers_ = {iovec{memory_.data(), sizeof(abi::UringReqHeader)},
-              iovec{payload_.data(), payload_.size()}};
+              iovec{data_.data(), data_.size()}};
 }
 
 UringEntry::~UringEntry() {
@@ -81,17 +84,45 @@ uint64_t UringEntry::commit_id() const {
   return headers().ring_ent_in_out.commit_id;
 }
 
+bool UringEntry::is_aside() const {
+  return slot_ != nullptr && slot_->aside.load() == commit_id();
+}
+
 abi::InHeader UringEntry::header() const {
+  if (is_aside()) return slot_->header;
   abi::InHeader header;
   std::memcpy(&header, headers().in_out, sizeof(header));
   return header;
 }
 
+// What is too large for the slot is lost with a server that is killed while it
+// answers.
+proto::Bytes UringEntry::PutAside(const abi::InHeader& header, size_t payload,
+                                  proto::Bytes excess, proto::Bytes rest) {
+  const size_t size = excess.size() + rest.size();
+  const bool fits = slot_ != nullptr && size <= slot_->tail.size();
+  if (!fits) aside_.resize(size);
+  std::span<std::byte> to =
+      fits ? std::span(slot_->tail).first(size) : std::span(aside_);
+  std::ranges::copy(excess, to.begin());
+  std::ranges::copy(rest, to.subspan(excess.size()).begin());
+  if (fits) {
+    slot_->header = header;
+    slot_->payload_size = static_cast<uint32_t>(payload);
+    slot_->tail_size = static_cast<uint32_t>(size);
+    slot_->aside.store(commit_id(), std::memory_order_release);
+  }
+  return to;
+}
+
 Result<proto::RawRequest> UringEntry::Read() {
+  const bool again = is_aside();
   proto::RawRequest raw{.header = header(), .fixed = {}, .tail = {}};
   node_ = raw.header.nodeid;
-  const size_t payload = headers().ring_ent_in_out.payload_sz;
-  if (payload > payload_.size() ||
+  payload_ = data_;
+  const size_t payload =
+      again ? slot_->payload_size : headers().ring_ent_in_out.payload_sz;
+  if (payload > data_.size() ||
       raw.header.len < sizeof(abi::InHeader) + payload) {
     return Errno(EINVAL);
   }
@@ -104,29 +135,45 @@ Result<proto::RawRequest> UringEntry::Read() {
   if (row == nullptr) return raw;
   raw.fixed = op_in.first(std::min<size_t>(first, row->fixed_in));
   proto::Bytes excess = op_in.subspan(raw.fixed.size());
-  raw.tail = payload_.first(payload);
-  if (excess.empty() && (payload == 0 || StaysInPlace(*row))) return raw;
-  // A compound's own header counts to its body.
-  aside_.resize(excess.size() + payload);
-  std::ranges::copy(excess, aside_.begin());
-  std::ranges::copy(raw.tail, aside_.begin() + excess.size());
-  raw.tail = aside_;
+  const bool stays = excess.empty() && StaysInPlace(raw.header.opcode);
+  if (stays) {
+    payload_ = slot_ != nullptr ? slot_->reply_payload : reply_payload_;
+  }
+  proto::Bytes data = data_.first(payload);
+  if (again) {
+    raw.tail = std::span(slot_->tail).first(slot_->tail_size);
+  } else {
+    // A compound's own header counts to its body.
+    raw.tail =
+        PutAside(raw.header, payload, excess, stays ? proto::Bytes() : data);
+  }
+  if (stays) raw.tail = data;
   return raw;
 }
 
-void UringEntry::Finish(const abi::OutHeader& header) {
-  const size_t payload = header.len - sizeof(header);
-  std::memcpy(headers().in_out, &header, sizeof(header));
+void UringEntry::PutReply() {
+  const abi::OutHeader& reply = slot_ != nullptr ? slot_->reply : reply_;
+  const size_t payload = reply.len - sizeof(reply);
+  std::memcpy(headers().in_out, &reply, sizeof(reply));
   headers().ring_ent_in_out.payload_sz = static_cast<uint32_t>(payload);
+  if (payload_.data() != data_.data()) {
+    std::ranges::copy(payload_.first(payload), data_.begin());
+  }
   if (touched_ > kMuch && payload <= kPage) {
-    auto idle = payload_.subspan(kPage);
+    auto idle = data_.subspan(kPage);
     madvise(idle.data(), idle.size(),
             slot_ != nullptr ? MADV_REMOVE : MADV_DONTNEED);
     touched_ = 0;
   }
   touched_ = std::max(touched_, payload);
+}
+
+void UringEntry::Finish(const abi::OutHeader& header) {
   if (slot_ != nullptr) {
+    slot_->reply = header;
     slot_->answered.store(commit_id(), std::memory_order_release);
+  } else {
+    reply_ = header;
   }
   lane_->Answered(this);
 }

@@ -3,8 +3,8 @@
 //
 // The payload buffer serves for both directions. A handler may write its reply
 // while it still reads the request's names, so those are copied aside; the
-// data of WRITE and SETXATTR stays where it is, page-aligned, because their
-// replies are written only when the data was used.
+// data of WRITE and SETXATTR stays where it is, page-aligned, and their replies
+// are written elsewhere first.
 //
 // Belongs to one lane, whose thread alone touches it, but for Finish and what
 // leads there: those come from any thread.
@@ -55,10 +55,13 @@ class UringEntry final : public Exchange, public ReplyPort {
   bool outlives_server() const { return slot_ != nullptr; }
   uint64_t node() const { return node_; }  // of the request that was read
 
-  // What the kernel has put into the buffers. EINVAL: its sizes contradict each
-  // other; the header is there all the same.
+  // What the kernel has put into the buffers, also when an earlier server has
+  // begun to answer it. EINVAL: its sizes contradict each other; the header is
+  // there all the same.
   Result<proto::RawRequest> Read();
   abi::InHeader header() const;
+  // Brings the reply of an answered request to the buffers, for the kernel.
+  void PutReply();
 
   // Exchange and ReplyPort.
   void Finish(const abi::OutHeader& header) override;
@@ -72,6 +75,10 @@ class UringEntry final : public Exchange, public ReplyPort {
  private:
   abi::UringReqHeader& headers() const;
   void UseMemory(size_t payload_size);
+  // The request is in the slot, as it came.
+  bool is_aside() const;
+  proto::Bytes PutAside(const abi::InHeader& header, size_t payload,
+                        proto::Bytes excess, proto::Bytes rest);
 
   UringLane* const lane_;
   UringQueue* const queue_;
@@ -79,7 +86,10 @@ class UringEntry final : public Exchange, public ReplyPort {
   UringMemory::Slot* slot_ = nullptr;  // of it
   std::span<std::byte> memory_;
   std::array<iovec, 2> buffers_{};
+  std::span<std::byte> data_;  // the payload of both directions
   std::vector<std::byte> aside_;
+  abi::OutHeader reply_{};
+  alignas(16) std::array<std::byte, 64> reply_payload_;
   uint64_t node_ = 0;
   size_t touched_ = 0;  // bytes of the payload since it was last given back
 };

@@ -226,6 +226,7 @@ void UringLane::Register(UringEntry* entry) {
 void UringLane::Commit(UringEntry* entry) {
   if (entry->place != UringEntry::Place::kServer) return;
   if (leaving_ && entry->outlives_server()) return;
+  entry->PutReply();
   entry->registered = true;
   committing_.push_back({entry, entry->commit_id()});
   Prepare(entry, proto::kUringCommitAndFetch, entry->commit_id());

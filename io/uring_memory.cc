@@ -14,7 +14,8 @@ constexpr size_t kSlots = 1024;
 constexpr uintptr_t kAddress = 0x2000000000;
 
 constexpr size_t Stride(size_t payload_size) {
-  return 2 * kPage + (payload_size + kPage - 1) / kPage * kPage;
+  return UringMemory::Slot::kFront + kPage +
+         (payload_size + kPage - 1) / kPage * kPage;
 }
 }  // namespace
 
@@ -70,6 +71,7 @@ UringMemory::Slot* UringMemory::Take(uint16_t queue) {
     }
   }
   slot->queue = queue;
+  slot->aside = 0;
   slot->answered = 0;
   slot->committed = 0;
   slot->use.store(Slot::Use::kTaken, std::memory_order_release);

@@ -45,7 +45,7 @@ class State {
  public:
   // The layout's number: one more with every change of anything in here, in
   // JournalEntry, or in a record of any kind.
-  static constexpr uint32_t kVersion = 1;
+  static constexpr uint32_t kVersion = 2;
   static constexpr size_t kJournalEntries = 4096;
 
   // A new one, with a random key.

@@ -27,7 +27,9 @@ class Filled {
  public:
   // `first`: bytes behind the header that are the kernel's first argument, and
   // so come in op_in; all else is payload.
-  Filled(const std::string& message, size_t first) {
+  Filled(const std::string& message, size_t first,
+         io::UringMemory* memory = nullptr)
+      : entry_(&lane_, &queue_, kRoom, memory) {
     auto& head =
         *static_cast<abi::UringReqHeader*>(entry_.buffers()[0].iov_base);
     std::memset(&head, 0xee, sizeof(head));
@@ -49,6 +51,13 @@ class Filled {
     return *static_cast<abi::UringReqHeader*>(entry_.buffers()[0].iov_base);
   }
 
+  // What a server would find that came after this one.
+  io::UringEntry Successor(io::UringMemory& memory) {
+    auto slots = memory.Inherited();
+    REQUIRE(slots.size() == 1);
+    return {&lane_, &queue_, kRoom, &memory, slots[0]};
+  }
+
  private:
   UniqueFd device_{open("/dev/null", O_RDWR | O_CLOEXEC)};
   Handler handler_;
@@ -60,7 +69,7 @@ class Filled {
                        .handler = &handler_,
                        .report = [](const std::string&) {}}};
   io::UringQueue queue_;
-  io::UringEntry entry_{&lane_, &queue_, kRoom};
+  io::UringEntry entry_;
 };
 
 std::string Text(proto::Bytes bytes) {
@@ -149,6 +158,7 @@ TEST_CASE("the reply to a compound lies where the kernel looks", "[uring]") {
   io::Token token(&filled.entry(), Unique{6});
   std::memset(token.payload().data(), 0x33, 500);
   token.Reply(500);
+  filled.entry().PutReply();
   abi::OutHeader out{};
   std::memcpy(&out, filled.head().in_out, sizeof(out));
   CHECK(out.unique == 6);
@@ -157,6 +167,68 @@ TEST_CASE("the reply to a compound lies where the kernel looks", "[uring]") {
   CHECK(filled.head().ring_ent_in_out.payload_sz == 500);
   CHECK(filled.entry().commit_id() == 77);
   CHECK(Text(filled.entry().payload().first(500)) == std::string(500, 0x33));
+}
+
+TEST_CASE("a server that was killed while it answered left the request whole",
+          "[uring]") {
+  size_t seen = 0;
+  for (const std::string& message : Corpus("")) {
+    auto wanted = proto::Split(std::as_bytes(std::span(message)),
+                               sizeof(abi::SetxattrIn));
+    REQUIRE(wanted.ok());
+    const proto::OpRow* row = proto::FindRow(wanted->header.opcode);
+    if ((row->flags & proto::kDevOnly) != 0 ||
+        row->op == proto::Opcode::kCompound) {
+      continue;
+    }
+    CAPTURE(row->name);
+    auto memory = io::UringMemory::Create(kRoom);
+    REQUIRE(memory != nullptr);
+    Filled filled(message, row->fixed_in, memory.get());
+    REQUIRE(filled.entry().Read().ok());
+    auto reply = filled.entry().payload();
+    std::memset(reply.data(), 0x55, reply.size());
+    {
+      io::UringEntry successor = filled.Successor(*memory);
+      CHECK_FALSE(successor.is_answered());
+      auto got = successor.Read();
+      REQUIRE(got.ok());
+      CHECK(std::memcmp(&got->header, &wanted->header, sizeof(abi::InHeader)) ==
+            0);
+      CHECK(Text(got->fixed) == Text(wanted->fixed));
+      CHECK(Text(got->tail) == Text(wanted->tail));
+    }
+    ++seen;
+  }
+  CHECK(seen > 40);
+}
+
+TEST_CASE("an answer that the kernel did not get is brought to it later",
+          "[uring]") {
+  std::string message(sizeof(abi::InHeader) + sizeof(abi::WriteIn) + 5000, 'd');
+  auto& header = *reinterpret_cast<abi::InHeader*>(message.data());
+  header.len = static_cast<uint32_t>(message.size());
+  header.opcode = static_cast<uint32_t>(proto::Opcode::kWrite);
+  header.unique = 6;
+  auto memory = io::UringMemory::Create(kRoom);
+  REQUIRE(memory != nullptr);
+  Filled filled(message, sizeof(abi::WriteIn), memory.get());
+  REQUIRE(filled.entry().Read().ok());
+  io::Token token(&filled.entry(), Unique{6});
+  std::memset(token.payload().data(), 0x33, sizeof(abi::WriteOut));
+  token.Reply(sizeof(abi::WriteOut));
+  io::UringEntry successor = filled.Successor(*memory);
+  REQUIRE(successor.is_answered());
+  successor.PutReply();
+  abi::OutHeader out{};
+  std::memcpy(&out, filled.head().in_out, sizeof(out));
+  CHECK(out.unique == 6);
+  CHECK(out.len == sizeof(out) + sizeof(abi::WriteOut));
+  CHECK(filled.head().ring_ent_in_out.payload_sz == sizeof(abi::WriteOut));
+  const auto* data =
+      static_cast<const char*>(filled.entry().buffers()[1].iov_base);
+  CHECK(std::string(data, sizeof(abi::WriteOut) + 1) ==
+        std::string(sizeof(abi::WriteOut), 0x33) + 'd');
 }
 
 TEST_CASE("sizes that contradict each other are refused", "[uring]") {
