@@ -22,6 +22,7 @@ namespace {
 
 // Tags of completions that are not an entry's.
 constexpr uint64_t kWakeTag = 1;
+constexpr uint64_t kTetherTag = 2;
 constexpr unsigned kRingEntries = 64;
 // Of one queue: more requests than these never wait elsewhere at once.
 constexpr size_t kMaxEntries = 1024;
@@ -157,6 +158,7 @@ void UringLane::Main() {
   }
   // Cancels what the kernel holds; nobody waits for it any more.
   if (has_ring_) io_uring_queue_exit(&ring_);
+  if (has_tether_) io_uring_queue_exit(&tether_);
 }
 
 absl::Status UringLane::OpenRing() {
@@ -237,6 +239,24 @@ void UringLane::ArmWake() {
   std::memset(sqe, 0, 2 * sizeof(*sqe));
   io_uring_prep_poll_add(sqe, wake_.get(), POLLIN);
   io_uring_sqe_set_data64(sqe, kWakeTag);
+}
+
+// A thread that is killed leaves what is on its way to its ring as it is, and
+// the kernel ends those requests with ECANCELED when the ring goes. But as long
+// as it has something on the way that is about another ring, it first takes in
+// what has come, and then calls its entries back (io_uring_files_cancel, Linux
+// 6.14 to 6.18, before the thread counts as ending): requests reach the
+// buffers, where the successor finds them, or wait in the kernel.
+void UringLane::ArmTether() {
+  if (setup_.memory == nullptr) return;
+  if (!has_tether_) {
+    has_tether_ = io_uring_queue_init(1, &tether_, 0) == 0;
+    if (!has_tether_) return;
+  }
+  io_uring_sqe* sqe = Sqe();
+  std::memset(sqe, 0, 2 * sizeof(*sqe));
+  io_uring_prep_poll_add(sqe, tether_.ring_fd, POLLIN);
+  io_uring_sqe_set_data64(sqe, kTetherTag);
 }
 
 void UringLane::Answered(UringEntry* entry) {
@@ -390,6 +410,7 @@ absl::Status UringLane::Reopen() {
   }
   for (UringQueue& queue : queues_) Grow(queue);
   ArmWake();
+  ArmTether();
   return absl::OkStatus();
 }
 
@@ -410,6 +431,7 @@ void UringLane::ReopenUntilMade() {
 void UringLane::Serve() {
   for (auto& entry : entries_) Register(entry.get());
   ArmWake();
+  ArmTether();
   Adopt();
   while (order_.load(std::memory_order_relaxed) == Order::kServe) {
     NudgeDryQueues();
@@ -476,7 +498,7 @@ void UringLane::Reap() {
       (void)!read(wake_.get(), &count, sizeof(count));
       CommitReturned();
       ArmWake();
-    } else {
+    } else if (tag != kTetherTag) {
       OnEntry(reinterpret_cast<UringEntry*>(tag), result);
     }
   }

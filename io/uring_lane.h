@@ -135,6 +135,7 @@ class UringLane {
   void Register(UringEntry* entry);
   void Commit(UringEntry* entry);
   void ArmWake();
+  void ArmTether();
   io_uring_sqe* Sqe();
   void Prepare(UringEntry* entry, uint32_t command, uint64_t commit_id);
 
@@ -142,6 +143,8 @@ class UringLane {
   UniqueFd wake_;
   io_uring ring_{};
   bool has_ring_ = false;
+  io_uring tether_{};  // nothing is ever asked of it
+  bool has_tether_ = false;
   bool pinned_ = false;
   std::vector<UringQueue> queues_;  // not resized: entries point into it
   std::vector<std::unique_ptr<UringEntry>> entries_;
