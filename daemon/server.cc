@@ -319,7 +319,12 @@ absl::Status Server::Resume(const SessionRecord& session) {
   for (const Vault::Item& clone : vault_->Inherited(Vault::Kind::kClone)) {
     vault_->Erase(clone.ref);
   }
-  if (over_rings) rings_->Start();
+  if (over_rings) {
+    rings_->Start();
+    // Whoever is told that it serves has each CPU ask something, which an entry
+    // must be there for.
+    rings_->WaitUntilRegistered();
+  }
   return absl::OkStatus();
 }
 

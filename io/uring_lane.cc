@@ -133,6 +133,11 @@ void UringLane::Begin() {
   order_.store(Order::kServe);
 }
 
+void UringLane::WaitUntilRegistered() {
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&registered_));
+}
+
 void UringLane::Main() {
   this_lane = this;
   // First, so that what is allocated lies near the CPU. A CPU that may not be
@@ -154,7 +159,7 @@ void UringLane::Main() {
   }
   {
     absl::MutexLock lock(&mutex_);
-    left_ = true;
+    registered_ = left_ = true;
   }
   // Cancels what the kernel holds; nobody waits for it any more.
   if (has_ring_) io_uring_queue_exit(&ring_);
@@ -432,6 +437,11 @@ void UringLane::Serve() {
   for (auto& entry : entries_) Register(entry.get());
   ArmWake();
   ArmTether();
+  io_uring_submit(&ring_);
+  {
+    absl::MutexLock lock(&mutex_);
+    registered_ = true;
+  }
   Adopt();
   while (order_.load(std::memory_order_relaxed) == Order::kServe) {
     NudgeDryQueues();

@@ -87,6 +87,8 @@ class UringLane {
   // Registers the entries and serves. Once INIT was answered, or just before:
   // the kernel says EAGAIN until then.
   void Begin();
+  // From then on a request finds an entry. Also returns when the lane ends.
+  void WaitUntilRegistered();
 
   // Returns when the request being worked on is answered. What is answered
   // later goes nowhere.
@@ -162,6 +164,7 @@ class UringLane {
   std::atomic<Order> order_{Order::kWait};
   absl::Mutex mutex_;
   bool made_ ABSL_GUARDED_BY(mutex_) = false;
+  bool registered_ ABSL_GUARDED_BY(mutex_) = false;
   bool left_ ABSL_GUARDED_BY(mutex_) = false;  // HandOver is done
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   std::vector<UringEntry*> returned_ ABSL_GUARDED_BY(mutex_);

@@ -155,6 +155,10 @@ void UringTransport::Start() {
   started_.store(true, std::memory_order_release);
 }
 
+void UringTransport::WaitUntilRegistered() {
+  for (Group& group : groups_) group.lanes[0]->WaitUntilRegistered();
+}
+
 void UringTransport::Stop() {
   for (Group& group : groups_) {
     for (auto& lane : group.lanes) lane->Stop();

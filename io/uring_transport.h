@@ -62,6 +62,8 @@ class UringTransport {
   ~UringTransport();
 
   void Start();
+  // After Start, once INIT was answered: requests find all queues ready.
+  void WaitUntilRegistered();
   // Ends all lanes, which then call the handler no more. Tokens may still be
   // used until the destructor, but nobody gets the answer.
   void Stop();
