@@ -3,7 +3,6 @@
 A client works in a directory of its own, of which it keeps a model. What it does there is decided by its seed.
 """
 
-import errno
 import fcntl
 import os
 import random
@@ -20,10 +19,6 @@ from procs import Err, attempt  # noqa: E402
 
 class Wrong(Exception):
     pass
-
-
-class Canceled(Wrong):
-    """Over io_uring the kernel ends requests that were on their way to a server that dies."""
 
 
 def name_of(value):
@@ -61,8 +56,6 @@ class Client:
         return os.path.join(self.place, name)
 
     def want(self, got, wanted, what):
-        if name_of(got) == "ECANCELED":
-            raise Canceled
         if wanted == "ENOTEMPTY" and name_of(got) == "EEXIST":
             return False  # what xfs says
         if name_of(got) != wanted:
@@ -204,8 +197,7 @@ class Client:
             self.note(number, "write", n, "at", at)
             self.content[number][at:at + n] = data[:n]
         if n != len(data):
-            # Of two requests the kernel ended the second.
-            raise Canceled(f"write of {len(data)}: {n}")
+            raise Wrong(f"write of {len(data)}: {n}")
 
     def truncate(self):
         if self.open:

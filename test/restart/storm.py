@@ -1,7 +1,6 @@
 """A storm of kills while clients work that know what each call must give."""
 
 import collections
-import errno
 import json
 import mmap
 import os
@@ -12,7 +11,7 @@ import time
 import traceback
 
 import syscalls
-from clients import Canceled, Client, Counter, Wrong
+from clients import Client, Counter, Wrong
 from procs import attempt, until
 
 PATIENCE = 60.0
@@ -22,7 +21,6 @@ class Worker:
     """A client in a process of its own; it stops when all are told to, and checks its model."""
 
     told = mmap.mmap(-1, 4096)  # shared with all of them
-    cancels = False  # calls may end with ECANCELED
 
     def __init__(self, make, place, host):
         self.r, theirs = os.pipe()
@@ -39,29 +37,17 @@ class Worker:
 
     @classmethod
     def work(cls, make, place, host, out):
-        client, error, canceled = None, None, 0
+        client, error = None, None
         try:
             client = make(place)
             while not cls.told[0]:
-                try:
-                    client.step()
-                except (Canceled, OSError) as e:
-                    if not cls.cancels or isinstance(e, OSError) and e.errno != errno.ECANCELED:
-                        raise
-                    # Whether it was done nobody knows: it goes on somewhere else.
-                    canceled += 1
-                    place, host = (f"{p}/again" for p in (place, host))
-                    os.makedirs(host, exist_ok=True)
-                    client.close()
-                    client = make(place)
+                client.step()
             client.check(place)
             client.check(host)
         except (Wrong, OSError, ValueError) as e:
             at = [frame.name for frame in traceback.extract_tb(e.__traceback__)][1:]
             error = f"{type(e).__name__}: {e} ({' > '.join(at)})"
         counts = client.counts if client else {}
-        if canceled:
-            counts["canceled"] = canceled
         os.write(out, json.dumps({"error": error, "counts": counts}).encode())
 
     def stop(self):
@@ -124,8 +110,7 @@ class Storm:
 
     def usual(self, clients, passthrough):
         makers = [(f"c{i}", lambda place, seed=self.seed * 100 + i: Client(place, seed, passthrough)) for i in range(clients)]
-        # Who is canceled while it holds a lock does not know whether it added.
-        for kind in () if Worker.cancels else ("posix", "flock", "ofd"):
+        for kind in ("posix", "flock", "ofd"):
             for i in range(2):
                 makers.append((f"lock-{kind}", lambda place, kind=kind, i=i: Counter(place, kind, i)))
         return makers
@@ -178,6 +163,6 @@ class Storm:
             if got != wanted and not wrong:
                 wrong.append(f"{name}: {got} additions are there, {wanted} were made")
         until(lambda: self.daemon.waiting() == 0, "nothing waits any more", 10)
-        self.t.note(f"     {self.kills} kills, {self.restarts} restarts, {sum(counts.values())} calls, {counts['canceled']} canceled{self.pauses.text()}")
+        self.t.note(f"     {self.kills} kills, {self.restarts} restarts, {sum(counts.values())} calls{self.pauses.text()}")
         self.t.check(not wrong, "; ".join(wrong))
         self.t.check(sum(counts.values()) > 0, "the clients did nothing")
