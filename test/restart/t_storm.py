@@ -90,13 +90,14 @@ def restarts_over_io_uring_without_files(t):
         t.eq(daemon.said("io_uring: a queue that hangs"), 0, "queues that did not hand over")
 
 
-def failpoints(t, place, every, kills):
+def failpoints(t, place, every, kills, **options):
     t.need_failpoints()
-    daemon = t.serve(env={"HANDLEFS_FAILPOINT": f"{place} {every}"})
+    daemon = t.serve(env={"HANDLEFS_FAILPOINT": f"{place} {every}"}, **options)
     work = Storm(t, daemon, passthrough=t.config["passthrough"] == "on")
     until(lambda: daemon.alive() and daemon.said("ended by signal") >= kills, "the failpoints", 600)
     work.kills = daemon.said("ended by signal")
     work.stop()
+    t.end(daemon)  # the next one's mount would not be told from this one's
 
 
 @test(limit=900)
@@ -125,3 +126,13 @@ def killed_at_every_thirteenth(t):
             os.system(f"rm -rf {t.src}/{name}")
         failpoints(t, place, 13, t.run.failpoint_kills)
         t.end(t.daemons[-1])
+
+
+@test(full=True, limit=1800)
+def killed_anywhere_over_io_uring(t):
+    """At each of the three places, over io_uring."""
+    with uring_enabled():
+        for place in ("intent", "executed", "noted"):
+            for name in os.listdir(t.src):
+                os.system(f"rm -rf {t.src}/{name}")
+            failpoints(t, place, 7, t.run.failpoint_kills, transport="uring")
