@@ -125,7 +125,6 @@ def killed_at_every_thirteenth(t):
         for name in os.listdir(t.src):
             os.system(f"rm -rf {t.src}/{name}")
         failpoints(t, place, 13, t.run.failpoint_kills)
-        t.end(t.daemons[-1])
 
 
 @test(full=True, limit=1800)
