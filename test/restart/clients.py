@@ -22,6 +22,10 @@ class Wrong(Exception):
     pass
 
 
+class Enough(Exception):
+    """A client has done all that it was to do."""
+
+
 class Canceled(Wrong):
     """Over io_uring the kernel ends requests that were on their way to a server that dies."""
 

@@ -12,7 +12,7 @@ import time
 import traceback
 
 import syscalls
-from clients import Canceled, Client, Counter, Wrong
+from clients import Canceled, Client, Counter, Enough, Wrong
 from procs import attempt, until
 
 PATIENCE = 60.0
@@ -54,6 +54,8 @@ class Worker:
                     os.makedirs(host, exist_ok=True)
                     client.close()
                     client = make(place)
+                except Enough:
+                    break
             client.check(place)
             client.check(host)
         except (Wrong, OSError, ValueError) as e:
