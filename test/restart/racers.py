@@ -113,6 +113,10 @@ class Racer:
         if self.fair(attempt(os.rmdir, path), "rmdir", "ENOENT", "ENOTDIR", "ENOTEMPTY"):
             self.count(f"-{self.where}")
 
+    def remove(self, path):
+        """Whatever it is."""
+        (self.rmdir if os.path.isdir(path) else self.unlink)(path)
+
     # What lies in a directory goes where that goes.
     def fill(self, path):
         if self.fair(attempt(os.mkdir, path + "/in"), "mkdir in it", "EEXIST", "ENOENT", "ENOTDIR"):
@@ -163,7 +167,7 @@ class Racer:
 
 
 COUNTED = [Racer.create, Racer.create, Racer.mkdir, Racer.mkdir, Racer.mkfifo, Racer.mknod, Racer.symlink, Racer.link, Racer.link,
-           Racer.unlink, Racer.unlink, Racer.unlink, Racer.rmdir, Racer.rmdir, Racer.fill, Racer.empty, Racer.move, Racer.reread,
+           Racer.unlink, Racer.rmdir, *[Racer.remove] * 6, Racer.fill, Racer.empty, Racer.empty, Racer.move, Racer.reread,
            Racer.open_it, Racer.look, Racer.read_link, Racer.list]
 OPERATIONS = [*COUNTED, Racer.replace, Racer.create_or_open]
 

@@ -66,6 +66,9 @@ class Worker:
             counts["canceled"] = canceled
         os.write(out, json.dumps({"error": error, "counts": counts}).encode())
 
+    def has_ended(self):
+        return bool(select.select([self.r], [], [], 0)[0])
+
     def stop(self):
         if not select.select([self.r], [], [], PATIENCE)[0]:
             with open(f"/proc/{self.pid}/stack") as f:

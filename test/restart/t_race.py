@@ -26,7 +26,9 @@ class Race(Storm):
                         for i, place in enumerate(places)]
 
     def stop(self):
-        Worker.told[0] = self.kills > 0
+        if self.kills == 0:
+            until(lambda: all(worker.has_ended() for worker in self.workers), "all have enough", self.t.test.limit - 60)
+        Worker.told[0] = 1
         counts, wrong = collections.Counter(), []
         for number, worker in enumerate(self.workers):
             outcome = worker.stop()
