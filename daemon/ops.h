@@ -182,10 +182,17 @@ class Ops {
   Validity AttrValidity(NodeId node);
   Result<abi::AttrOut> AttrOf(NodeId node, BorrowedFd fd);
   Status ApplyContext(const proto::Extensions& ext, BorrowedFd dir,
-                      const char* name);
-  // The node of a name that was just made in `dir`.
-  Result<abi::EntryOut> Made(BorrowedFd dir_fd, NodeId dir, const char* name,
+                      const char* name, mode_t type);
+  // The answer to a request that has just made a file of the type as `name`.
+  Result<abi::EntryOut> Made(OpContext context, BorrowedFd dir_fd, NodeId dir,
+                             const char* name, mode_t type,
                              const proto::Extensions& ext);
+  // Of what was made and is not there any more: a node that nothing is behind,
+  // and that is looked up again by whoever meets its name.
+  static abi::EntryOut GoneEntry(OpContext context, mode_t type);
+  // The answer to a request that has just linked `node`.
+  Result<abi::EntryOut> Linked(NodeId node, BorrowedFd file, NodeId dir,
+                               const char* name);
   Status Move(OpContext context, NodeId from, const char* from_name, NodeId to,
               const char* to_name, uint32_t flags, const abi::InHeader& header);
   Result<abi::OpenOut> Opened(OpContext context, NodeId node, UniqueFd fd,
@@ -221,6 +228,12 @@ class Ops {
   // the kernel has held the directory for the request all the time.)
   bool MadeEarlier(OpContext context, BorrowedFd dir, const char* name,
                    mode_t type) const;
+  // The same of a file that has an O_PATH descriptor.
+  static bool IsMadeSince(const Journal::Earlier& earlier, BorrowedFd file,
+                          const char* name, mode_t type);
+  // Opens the file that the request made already; null if it made none.
+  Result<UniqueFd> OpenMadeEarlier(OpContext context, BorrowedFd dir,
+                                   const char* name, int flags) const;
   Status Remove(OpContext context, NodeId dir, const char* name, int flags);
   // The value's size; with an empty `out` it is not read.
   Result<size_t> XattrOf(NodeId node, const char* name,

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "daemon/ops.h"
 #include "daemon/xattr_at.h"
 
@@ -207,11 +208,8 @@ Result<UniqueFd> Ops::MakeFile(OpContext context, BorrowedFd dir,
   UniqueFd fd;
   context.intent->Mark({});
   const int flags = HostFlags(in.flags) & ~O_TRUNC;
-  if (MadeEarlier(context, dir, name, S_IFREG)) {
-    fd = UniqueFd(
-        openat(dir.get(), name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (!fd) return LastErrno();
-  } else {
+  ASSIGN_OR_RETURN(fd, OpenMadeEarlier(context, dir, name, flags));
+  if (!fd) {
     AsCaller caller(header.uid, header.gid, ext.group);
     // Always exclusive: the kernel has checked the rights to make a file, not
     // those to open one that somebody made meanwhile.
@@ -237,6 +235,19 @@ Result<UniqueFd> Ops::MakeFile(OpContext context, BorrowedFd dir,
   return fd;
 }
 
+Result<UniqueFd> Ops::OpenMadeEarlier(OpContext context, BorrowedFd dir,
+                                      const char* name, int flags) const {
+  const Journal::Earlier* earlier = context.intent->earlier();
+  if (earlier == nullptr) return UniqueFd();
+  // What is opened must be what was looked at: never a FIFO or a device.
+  UniqueFd path(openat(dir.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!path || !IsMadeSince(*earlier, path, "", S_IFREG)) return UniqueFd();
+  UniqueFd fd(openat(nodes_.proc_fds().get(), absl::StrCat(path.get()).c_str(),
+                     flags | O_CLOEXEC));
+  if (!fd) return LastErrno();
+  return fd;
+}
+
 void Ops::Unmake(BorrowedFd dir, const char* name, BorrowedFd file) {
   // Not what somebody on the host has put there meanwhile.
   struct stat made, there;
@@ -254,7 +265,7 @@ Result<abi::CreateOut> Ops::Create(OpContext context,
   const char* name = request.text.c_str();
   ASSIGN_OR_RETURN(UniqueFd fd, MakeFile(context, *dir, name, request.in,
                                          request.header, request.ext));
-  auto entry = nodes_.LookupIn(*dir, request.node(), name);
+  auto entry = nodes_.LookupMade(fd, *dir, request.node(), name);
   if (!entry.ok()) {
     Unmake(*dir, name, fd);
     return entry.error();
@@ -271,7 +282,7 @@ Status Ops::MkobjHandle(OpContext context,
   if (request.in.mode != 0 && !S_ISREG(request.in.mode)) return Errno(EINVAL);
   ASSIGN_OR_RETURN(UniqueFd fd, MakeFile(context, *dir, name, request.in,
                                          request.header, request.ext));
-  auto entry = nodes_.LookupIn(*dir, request.node(), name);
+  auto entry = nodes_.LookupMade(fd, *dir, request.node(), name);
   if (!entry.ok()) {
     Unmake(*dir, name, fd);
     return entry.error();

@@ -122,27 +122,62 @@ void Ops::BatchForget(OpContext, const Req<Opcode::kBatchForget>& request) {
 }
 
 Status Ops::ApplyContext(const proto::Extensions& ext, BorrowedFd dir,
-                         const char* name) {
+                         const char* name, mode_t type) {
   if (!ext.secctx || ext.secctx->value.empty()) return Ok();
   UniqueFd fd(openat(dir.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return LastErrno();
+  struct stat st;
+  if (!fd || fstat(fd.get(), &st) != 0) return LastErrno();
+  if ((st.st_mode & S_IFMT) != type) return Errno(ENOENT);
   return SetXattrAt(nodes_.proc_fds(), fd, ext.secctx->name.c_str(),
                     ext.secctx->value, 0);
 }
 
-Result<abi::EntryOut> Ops::Made(BorrowedFd dir_fd, NodeId dir, const char* name,
+abi::EntryOut Ops::GoneEntry(OpContext context, mode_t type) {
+  // Codecs make no ids below 2^33. The request's number makes it one that no
+  // other entry has which the kernel still knows.
+  constexpr uint64_t kGone = uint64_t{1} << 32;
+  const uint64_t id =
+      kGone | static_cast<uint32_t>(Raw(context.intent->unique()) >> 1);
+  abi::EntryOut out{};  // valid for no time
+  out.nodeid = id;
+  out.attr.ino = id;
+  out.attr.mode = type;
+  out.attr.nlink = 1;
+  return out;
+}
+
+Result<abi::EntryOut> Ops::Made(OpContext context, BorrowedFd dir_fd,
+                                NodeId dir, const char* name, mode_t type,
                                 const proto::Extensions& ext) {
-  RETURN_IF_ERROR(ApplyContext(ext, dir_fd, name));
-  ASSIGN_OR_RETURN(Nodes::Entry entry, nodes_.LookupIn(dir_fd, dir, name));
-  return ToEntryOut(entry);
+  auto look = [&]() -> Result<Nodes::Entry> {
+    RETURN_IF_ERROR(ApplyContext(ext, dir_fd, name, type));
+    ASSIGN_OR_RETURN(Nodes::Entry entry, nodes_.LookupIn(dir_fd, dir, name));
+    if ((entry.stx.stx_mode & S_IFMT) == type) return entry;
+    nodes_.Forget(entry.id, 1);
+    return Errno(ENOENT);
+  };
+  auto entry = look();
+  if (entry.ok()) return ToEntryOut(*entry);
+  if (entry.error() != Errno(ENOENT)) return entry.error();
+  // A host process was faster: it is as if it came after the program's call,
+  // which has succeeded. An error would be wrong (ESTALE makes the kernel do it
+  // all a second time), and an entry of another type is EIO to the program. In
+  // a compound the next part would be about it.
+  if (context.chain != nullptr) return Errno(ESTALE);
+  return GoneEntry(context, type);
 }
 
 bool Ops::MadeEarlier(OpContext context, BorrowedFd dir, const char* name,
                       mode_t type) const {
   const Journal::Earlier* earlier = context.intent->earlier();
-  if (earlier == nullptr) return false;
+  return earlier != nullptr && IsMadeSince(*earlier, dir, name, type);
+}
+
+bool Ops::IsMadeSince(const Journal::Earlier& earlier, BorrowedFd file,
+                      const char* name, mode_t type) {
   struct statx stx;
-  if (statx(dir.get(), name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+  const int empty = *name == '\0' ? AT_EMPTY_PATH : 0;
+  if (statx(file.get(), name, empty | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
             STATX_BASIC_STATS | STATX_BTIME, &stx) != 0) {
     return false;
   }
@@ -150,7 +185,7 @@ bool Ops::MadeEarlier(OpContext context, BorrowedFd dir, const char* name,
   const statx_timestamp& since =
       (stx.stx_mask & STATX_BTIME) != 0 ? stx.stx_btime : stx.stx_ctime;
   return (stx.stx_mode & S_IFMT) == type &&
-         since.tv_sec * 1000000000 + since.tv_nsec >= earlier->began_ns;
+         since.tv_sec * 1000000000 + since.tv_nsec >= earlier.began_ns;
 }
 
 Result<abi::EntryOut> Ops::Mkdir(OpContext context,
@@ -163,7 +198,7 @@ Result<abi::EntryOut> Ops::Mkdir(OpContext context,
     AsCaller caller(request.header.uid, request.header.gid, request.ext.group);
     RETURN_IF_ERROR(Check(mkdirat(dir->get(), name, request.in.mode)));
   }
-  return Made(*dir, request.node(), name, request.ext);
+  return Made(context, *dir, request.node(), name, S_IFDIR, request.ext);
 }
 
 Result<abi::EntryOut> Ops::Mknod(OpContext context,
@@ -172,14 +207,15 @@ Result<abi::EntryOut> Ops::Mknod(OpContext context,
   const char* name = request.text.c_str();
   SetThreadUmask(request.in.umask);
   context.intent->Mark({});
-  const mode_t type = request.in.mode & S_IFMT;
-  if (!MadeEarlier(context, *dir, name, type == 0 ? S_IFREG : type)) {
+  mode_t type = request.in.mode & S_IFMT;
+  if (type == 0) type = S_IFREG;
+  if (!MadeEarlier(context, *dir, name, type)) {
     AsCaller caller(request.header.uid, request.header.gid, request.ext.group,
                     AsCaller::Extra::kMknod);
     RETURN_IF_ERROR(Check(mknodat(dir->get(), name, request.in.mode,
                                   DecodeDev(request.in.rdev))));
   }
-  return Made(*dir, request.node(), name, request.ext);
+  return Made(context, *dir, request.node(), name, type, request.ext);
 }
 
 Result<abi::EntryOut> Ops::Symlink(OpContext context,
@@ -191,7 +227,15 @@ Result<abi::EntryOut> Ops::Symlink(OpContext context,
     AsCaller caller(request.header.uid, request.header.gid, request.ext.group);
     RETURN_IF_ERROR(Check(symlinkat(request.text2.c_str(), dir->get(), name)));
   }
-  return Made(*dir, request.node(), name, request.ext);
+  return Made(context, *dir, request.node(), name, S_IFLNK, request.ext);
+}
+
+Result<abi::EntryOut> Ops::Linked(NodeId node, BorrowedFd file, NodeId dir,
+                                  const char* name) {
+  nodes_.GotName(node, file, dir, name);
+  // Not of the name, which a host process can have given to another file.
+  ASSIGN_OR_RETURN(Nodes::Entry entry, nodes_.LookupKnown(node, file));
+  return ToEntryOut(entry);
 }
 
 Result<abi::EntryOut> Ops::Link(OpContext context,
@@ -204,8 +248,7 @@ Result<abi::EntryOut> Ops::Link(OpContext context,
   if (context.intent->earlier() != nullptr) {
     uint64_t there = nodes_.Fingerprint(*dir, name);
     if (there != 0 && there == nodes_.Fingerprint(*file, "")) {
-      nodes_.GotName(old, request.node(), *dir, name);
-      return Made(*dir, request.node(), name, {});
+      return Linked(old, *file, request.node(), name);
     }
   }
   int rc = linkat(file->get(), "", dir->get(), name, AT_EMPTY_PATH);
@@ -217,8 +260,7 @@ Result<abi::EntryOut> Ops::Link(OpContext context,
     rc = linkat(AT_FDCWD, path, dir->get(), name, AT_SYMLINK_FOLLOW);
   }
   RETURN_IF_ERROR(Check(rc));
-  nodes_.GotName(old, request.node(), *dir, name);
-  return Made(*dir, request.node(), name, {});
+  return Linked(old, *file, request.node(), name);
 }
 
 Status Ops::Remove(OpContext context, NodeId dir, const char* name, int flags) {
@@ -226,7 +268,10 @@ Status Ops::Remove(OpContext context, NodeId dir, const char* name, int flags) {
   Nodes::Victim victim = nodes_.LookAtVictim(*dir_fd, name);
   if (const Journal::Earlier* earlier = context.intent->earlier()) {
     // Another file of that name can only have come after the first was gone.
-    if (victim.fingerprint != earlier->before.first) return Ok();
+    if (earlier->before.first != 0 &&
+        victim.fingerprint != earlier->before.first) {
+      return Ok();
+    }
   }
   context.intent->Mark({.first = victim.fingerprint});
   if (flags == AT_REMOVEDIR || backings_.IsOpen(victim.id)) {
@@ -261,8 +306,8 @@ Status Ops::Move(OpContext context, NodeId from, const char* from_name,
   if (context.intent->is_kept()) {
     uint64_t moved = nodes_.Fingerprint(*from_fd, from_name);
     if (const Journal::Earlier* earlier = context.intent->earlier()) {
-      // Still there under its old name: nothing was done.
-      is_done = moved != earlier->before.first;
+      // Still there under its old name, or never: nothing was done.
+      is_done = earlier->before.first != 0 && moved != earlier->before.first;
     }
     context.intent->Mark({.first = moved, .second = victim.fingerprint});
   }

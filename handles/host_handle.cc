@@ -1,6 +1,10 @@
 #include "handles/host_handle.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 namespace handlefs {
 namespace {
@@ -10,6 +14,23 @@ struct Buffer {
   alignas(file_handle) std::byte raw[sizeof(file_handle) + HostHandle::kMax];
   file_handle* get() { return reinterpret_cast<file_handle*>(raw); }
 };
+
+// ext4 says ENOMEM to a handle whose inode number is just being given to a new
+// file (seen with Linux 6.18): for some microseconds, for milliseconds where
+// whoever makes it has to wait. Memory that is really short stays short.
+constexpr int kTriesAtOnce = 64;
+constexpr int kMostTries = 256;
+constexpr useconds_t kPause = 100;
+
+bool MayPass(int tries) {
+  if (errno != ENOMEM || tries == kMostTries) return false;
+  if (tries < kTriesAtOnce) {
+    sched_yield();
+  } else {
+    usleep(kPause);
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -35,9 +56,12 @@ Result<UniqueFd> OpenByHandle(BorrowedFd mount, const HostHandle& handle,
   raw->handle_bytes = handle.size;
   raw->handle_type = handle.type;
   std::memcpy(raw->f_handle, handle.bytes.data(), handle.size);
-  UniqueFd fd(open_by_handle_at(mount.get(), raw, flags | O_CLOEXEC));
-  if (!fd) return LastErrno();
-  return fd;
+  int tries = 0;
+  while (true) {
+    UniqueFd fd(open_by_handle_at(mount.get(), raw, flags | O_CLOEXEC));
+    if (fd) return fd;
+    if (!MayPass(tries++)) return LastErrno();
+  }
 }
 
 }  // namespace handlefs

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstdio>
+#include <ctime>
 #include <string_view>
 #include <utility>
 
@@ -67,6 +68,20 @@ void Know(NodeId id, const HostFs& fs, const HostHandle& handle) {
 int64_t BirthOf(const struct statx& stx) {
   if ((stx.stx_mask & STATX_BTIME) == 0) return 0;
   return stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
+}
+
+// The clock that file systems stamp births with.
+int64_t CoarseNow() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+// Without a time of birth the last change has to do.
+bool MayBeBornSince(const struct statx& stx, int64_t time_ns) {
+  const int64_t birth = BirthOf(stx);
+  if (birth != 0) return birth >= time_ns;
+  return stx.stx_ctime.tv_sec * 1000000000 + stx.stx_ctime.tv_nsec >= time_ns;
 }
 
 NodeTable::ByNumbers NumbersOf(const struct statx& stx, const HostFs* fs) {
@@ -204,6 +219,7 @@ Result<Nodes::Entry> Nodes::LookupIn(BorrowedFd dir_fd, NodeId dir,
 Result<Nodes::Entry> Nodes::LookupByHandle(BorrowedFd dir_fd,
                                            const char* name) {
   for (int i = 0; i < kLookupTries; ++i) {
+    const int64_t began = CoarseNow();
     ASSIGN_OR_RETURN(HandleAt at, NameToHandle(dir_fd, name));
     ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at.mount_id, dir_fd, name));
     if (!fs->has_handles || fs->codec.IsPlaceholder(at.handle)) {
@@ -215,6 +231,11 @@ Result<Nodes::Entry> Nodes::LookupByHandle(BorrowedFd dir_fd,
     auto ino = fs->codec.Ino(at.handle);
     if (!ino) return Errno(EAGAIN);
     if (*ino != stx.stx_ino) continue;
+    // Nor did the second meet a new file with the number of the first.
+    if (MayBeBornSince(stx, began)) {
+      auto again = NameToHandle(dir_fd, name);
+      if (!again.ok() || again->handle != at.handle) continue;
+    }
     ASSIGN_OR_RETURN(NodeId id, Identify(*fs, at.handle));
     return MakeEntry(id, stx, fs->codec.Subvolume(at.handle));
   }
@@ -293,6 +314,40 @@ Result<Nodes::Entry> Nodes::AdoptNameless(BorrowedFd fd) {
     pins_.Add(id, std::move(pin), kept);
   }
   return MakeEntry(id, stx, 0);
+}
+
+Result<Nodes::Entry> Nodes::LookupMade(BorrowedFd file, BorrowedFd dir_fd,
+                                       NodeId dir, const char* name) {
+  ASSIGN_OR_RETURN(struct statx stx, StatName(file, ""));
+  if (stx.stx_nlink == 0) return AdoptNameless(file);
+  if (fs_->main().has_handles) {
+    auto at = NameToHandle(file, "");
+    auto fs = at.ok() ? fs_->Of(at->mount_id, dir_fd, name)
+                      : Result<const HostFs*>(at.error());
+    if (fs.ok() && (*fs)->has_handles &&
+        !(*fs)->codec.IsPlaceholder(at->handle)) {
+      ASSIGN_OR_RETURN(NodeId id, Identify(**fs, at->handle));
+      return MakeEntry(id, stx, (*fs)->codec.Subvolume(at->handle));
+    }
+  }
+  auto entry = LookupByFd(dir_fd, dir, name);
+  if (!entry.ok()) {
+    return entry.error() == Errno(ENOENT) ? AdoptNameless(file) : entry;
+  }
+  if (entry->stx.stx_ino == stx.stx_ino && DevOf(entry->stx) == DevOf(stx)) {
+    return entry;
+  }
+  Forget(entry->id, 1);
+  return AdoptNameless(file);
+}
+
+Result<Nodes::Entry> Nodes::LookupKnown(NodeId id, BorrowedFd file) {
+  ASSIGN_OR_RETURN(struct statx stx, StatName(file, ""));
+  pins_.AddLookup(id);
+  table_.AddLookup(id);
+  auto located = Locate(id);
+  return MakeEntry(id, stx,
+                   located ? located->fs->codec.Subvolume(located->handle) : 0);
 }
 
 bool Nodes::IsInside(BorrowedFd dir) {
@@ -577,9 +632,11 @@ void Nodes::LostName(const Victim& victim) {
   }
 }
 
-void Nodes::GotName(NodeId id, NodeId dir, BorrowedFd dir_fd,
-                    const char* name) {
-  if (auto stx = StatName(dir_fd, name); stx.ok() && IsTableId(id)) {
+void Nodes::GotName(NodeId id, BorrowedFd file, NodeId dir, const char* name) {
+  auto stx = StatName(file, "");
+  // A host process can have taken it away again.
+  if (!stx.ok() || stx->stx_nlink == 0) return;
+  if (IsTableId(id)) {
     table_.Named(id, {.parent = dir, .name = name, .birth_ns = BirthOf(*stx)});
   }
   pins_.Remove(id);

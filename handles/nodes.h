@@ -76,6 +76,12 @@ class Nodes {
   Result<Entry> LookupIn(BorrowedFd dir_fd, NodeId dir, const char* name);
   // Of a file that was just made without a name: pinned from birth.
   Result<Entry> AdoptNameless(BorrowedFd fd);
+  // Of a file that was just made as `name` and opened, whatever a host process
+  // has made of the name meanwhile.
+  Result<Entry> LookupMade(BorrowedFd file, BorrowedFd dir_fd, NodeId dir,
+                           const char* name);
+  // Of a node that the kernel knows and will know until it has the answer.
+  Result<Entry> LookupKnown(NodeId id, BorrowedFd file);
   // What a handle of the mount leads to (LOOKUP of "." and ".."). ESTALE for
   // directories outside the source; a file's place cannot be told from its
   // inode, so whoever asks for one must compare Entry::generation.
@@ -114,8 +120,8 @@ class Nodes {
   // What tells whether a name still means the same inode, in this and in every
   // later server; 0 if there is nothing of that name. "" is `dir` itself.
   uint64_t Fingerprint(BorrowedFd dir, const char* name) const;
-  // LINK gave a nameless file a name.
-  void GotName(NodeId id, NodeId dir, BorrowedFd dir_fd, const char* name);
+  // LINK gave a file, which may have been nameless, a name.
+  void GotName(NodeId id, BorrowedFd file, NodeId dir, const char* name);
   // RENAME moved what is now `name` in `dir`.
   void Moved(NodeId dir, BorrowedFd dir_fd, const char* name);
 

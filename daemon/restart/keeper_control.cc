@@ -212,7 +212,8 @@ void Keeper::Become(const std::string& program) {
   UniqueFd self(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   HoldingsView held = Held();
   held.fallback = self;
-  auto guard = StartGuard(options_.command_line, directory_, Held());
+  auto guard =
+      StartGuard(options_.command_line, directory_, reports_.manager(), Held());
   if (guard.ok()) guard_ = *std::move(guard);
   held.guard = guard_;
   absl::Status failed =

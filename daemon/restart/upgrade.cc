@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -22,6 +23,8 @@ namespace {
 
 constexpr char kCheckVariable[] = "HANDLEFS_CHECK_STATE";
 constexpr char kName[] = "handlefs";
+// The service manager reads what it is told.
+constexpr std::chrono::seconds kPatience{2};
 
 std::vector<char*> ArgvOf(const std::vector<std::string>& arguments) {
   std::vector<char*> argv = {const_cast<char*>(kName)};
@@ -58,6 +61,25 @@ class Environment {
 
 std::string Assign(const char* name, int value) {
   return absl::StrCat(name, "=", value);
+}
+
+void TellMainProcess(const ServiceManager& manager, pid_t pid) {
+  if (!manager.present()) return;
+  Status told = manager.MainPid(pid);
+  if (told.ok()) told = manager.Barrier(kPatience);
+  if (told.ok()) return;
+  Log(LogLevel::kWarning,
+      absl::StrCat("cannot tell the service manager of its main process: ",
+                   std::strerror(told.error().value())));
+}
+
+// A byte, or the other end's end.
+ssize_t AwaitByte(BorrowedFd pipe, char* byte) {
+  ssize_t n;
+  do {
+    n = read(pipe.get(), byte, 1);
+  } while (n < 0 && errno == EINTR);
+  return n;
 }
 
 }  // namespace
@@ -122,31 +144,46 @@ std::string AnswerOf(const Question& question) {
 
 absl::StatusOr<UniqueFd> StartGuard(const std::vector<std::string>& arguments,
                                     const std::string& directory,
+                                    const ServiceManager& manager,
                                     const HoldingsView& holdings) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "pipe");
   UniqueFd theirs(ends[0]), ours(ends[1]);
+  if (pipe2(ends, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "pipe");
+  UniqueFd watching(ends[0]), watches(ends[1]);
+  const pid_t keeper = getpid();
+  char byte = 0;
   pid_t child = fork();
   if (child < 0) return absl::ErrnoToStatus(errno, "fork");
   if (child > 0) {
     while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    watches.reset();
+    if (AwaitByte(watching, &byte) != 1) {
+      return absl::UnavailableError("the guard is no more");
     }
     return ours;
   }
   // Nobody's child: a program that does not know of it need not reap it.
   if (fork() != 0) _exit(0);
   ours.reset();
-  char byte;
-  ssize_t n;
-  do {
-    n = read(theirs.get(), &byte, 1);
-  } while (n < 0 && errno == EINTR);
-  if (n == 1) _exit(0);
+  watching.reset();
+  // The end of its main process is the end of a service. Nobody could tell its
+  // manager of another one before it sees that.
+  TellMainProcess(manager, getpid());
+  (void)!write(watches.get(), "w", 1);
+  watches.reset();
+  if (AwaitByte(theirs, &byte) == 1) {
+    TellMainProcess(manager, keeper);
+    _exit(0);
+  }
   HoldingsView held = holdings;
   held.guard = {};
   held.failure = "the new program ended before it served; the old one goes on";
   Log(LogLevel::kError, held.failure);
-  (void)BecomeProgram("/proc/self/exe", arguments, directory, {}, held).ok();
+  (void)BecomeProgram("/proc/self/exe", arguments, directory,
+                      manager.Environment(), held)
+      .ok();
   _exit(1);
 }
 

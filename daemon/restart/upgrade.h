@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "daemon/restart/child.h"
 #include "daemon/restart/holdings.h"
+#include "daemon/service_manager.h"
 #include "io/base/fd.h"
 
 namespace handlefs {
@@ -38,10 +39,12 @@ std::string AnswerOf(const Question& question);
 
 // A process that stays beside a program that is about to be become, with the
 // same holdings. It ends when it is dismissed; if the program ends before, it
-// becomes this program again, which goes on with them. UNAVAILABLE: no
-// descriptor or process is to be had.
+// becomes this program again, which goes on with them. Meanwhile it is the
+// service's main process to the manager. UNAVAILABLE: no descriptor or process
+// is to be had.
 absl::StatusOr<UniqueFd> StartGuard(const std::vector<std::string>& arguments,
                                     const std::string& directory,
+                                    const ServiceManager& manager,
                                     const HoldingsView& holdings);
 void DismissGuard(UniqueFd guard);
 

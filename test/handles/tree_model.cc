@@ -317,7 +317,7 @@ void TreeModel::NameTmpfile(const Ref& file) {
     REQUIRE(fair.contains(errno));
     return;
   }
-  nodes_->GotName(file->ever, dir->ever, *dir_fd, LeafOf(name).c_str());
+  nodes_->GotName(file->ever, **fd, dir->ever, LeafOf(name).c_str());
   file->pinned = false;
   file->names = {name};
   names_[name] = file;

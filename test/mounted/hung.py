@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """hung.py MOUNTPOINT: a file system that answers, but for names that begin with "hang": those it never answers.
 
-It has one directory with one file, "file". Ends when it is unmounted or killed.
+It has one directory with one file, "file"; its statfs tells how many requests hang, as the number of files. Ends when it is unmounted or killed.
 """
 
 import os
@@ -13,6 +13,7 @@ import syscalls
 LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, INIT, OPENDIR, READDIR, INTERRUPT, BATCH_FORGET = 1, 2, 3, 14, 15, 17, 26, 27, 28, 36, 42
 ENOENT, ENOSYS = 2, 38
 CONTENT = b"alive\n"
+hanging = 0
 
 
 def attributes(node):
@@ -22,6 +23,7 @@ def attributes(node):
 
 def answer(opcode, node, body):
     """Payload, or a positive errno; None for no answer."""
+    global hanging
     if opcode == INIT:
         return struct.pack("<IIIIHHIIHHI", 7, 31, 1 << 17, 0, 12, 9, 1 << 17, 1, 32, 0, 0) + bytes(28)
     if opcode == GETATTR:
@@ -29,6 +31,7 @@ def answer(opcode, node, body):
     if opcode == LOOKUP:
         name = body.rstrip(b"\0")
         if name.startswith(b"hang"):
+            hanging += 1
             return None
         if name != b"file":
             return ENOENT
@@ -41,7 +44,7 @@ def answer(opcode, node, body):
     if opcode == READDIR:
         return b""
     if opcode == STATFS:
-        return bytes(80)
+        return struct.pack("<QQQQ48x", 0, 0, 0, hanging)
     if opcode in (FORGET, BATCH_FORGET, INTERRUPT):
         return None
     return ENOSYS

@@ -21,6 +21,10 @@ class Wrong(Exception):
     pass
 
 
+class Enough(Exception):
+    """A client has done all that it was to do."""
+
+
 def name_of(value):
     return value if isinstance(value, Err) else "ok"
 

@@ -11,7 +11,7 @@ import time
 import traceback
 
 import syscalls
-from clients import Client, Counter, Wrong
+from clients import Client, Counter, Enough, Wrong
 from procs import attempt, until
 
 PATIENCE = 60.0
@@ -41,7 +41,10 @@ class Worker:
         try:
             client = make(place)
             while not cls.told[0]:
-                client.step()
+                try:
+                    client.step()
+                except Enough:
+                    break
             client.check(place)
             client.check(host)
         except (Wrong, OSError, ValueError) as e:
@@ -49,6 +52,9 @@ class Worker:
             error = f"{type(e).__name__}: {e} ({' > '.join(at)})"
         counts = client.counts if client else {}
         os.write(out, json.dumps({"error": error, "counts": counts}).encode())
+
+    def has_ended(self):
+        return bool(select.select([self.r], [], [], 0)[0])
 
     def stop(self):
         if not select.select([self.r], [], [], PATIENCE)[0]:

@@ -7,6 +7,7 @@ import signal
 import struct
 import threading
 
+from manager import Manager
 from procs import Actor, a_open, a_posix, a_test, until
 from registry import test
 from storm import Storm
@@ -140,6 +141,34 @@ def upgrade_to_one_that_ends_at_once(t):
     daemon.kill_server()
     held.check("a crash after the liar")
     held.close()
+
+
+@test()
+def upgrade_tells_the_service_manager(t):
+    """Whatever becomes of an upgrade, the service's main process is one that lives, and its manager knows which."""
+    manager = Manager(os.path.join(t.work, "notify"))
+    daemon = t.serve(env=manager.environment)
+    until(lambda: "READY=1" in manager.said, "READY")
+    answer = daemon.ask("upgrade", t.program)
+    t.check(answer["ok"], f"upgrade: {answer}")
+    until(lambda: manager.main_process() == daemon.keeper, "the new program is the main process")
+    liar = t.script("liar", 'if [ -n "$HANDLEFS_CHECK_STATE" ]; then echo "handlefs can go on with this state"; exit 0; fi\nexit 1\n')
+    for _ in range(2):
+        before = daemon.keeper
+        answer = daemon.ask("upgrade", liar)
+        t.check(not answer["ok"] and "the old one goes on" in answer["error"], f"the answer: {answer}")
+        until(daemon.answers, "the control socket")
+        daemon.keeper = daemon.ask("status")["keeper"]
+        t.check(daemon.keeper != before, "another process keeps the mount")
+        t.eq(manager.main_process(), daemon.keeper, "the main process")
+        # It still has a manager to talk to.
+        manager.said.clear()
+        os.kill(daemon.keeper, signal.SIGHUP)
+        until(lambda: "RELOADING=1" in manager.said and "READY=1" in manager.said, "the reload")
+    answer = daemon.ask("upgrade", t.program)
+    t.check(answer["ok"], f"upgrade after all: {answer}")
+    until(lambda: manager.main_process() == daemon.keeper, "it is the main process still")
+    os.listdir(t.mnt)
 
 
 @test(limit=200)
