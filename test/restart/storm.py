@@ -39,7 +39,7 @@ class Worker:
 
     @classmethod
     def work(cls, make, place, host, out):
-        client, error, canceled = None, None, 0
+        client, error, canceled, before = None, None, 0, collections.Counter()
         try:
             client = make(place)
             while not cls.told[0]:
@@ -53,6 +53,7 @@ class Worker:
                     place, host = (f"{p}/again" for p in (place, host))
                     os.makedirs(host, exist_ok=True)
                     client.close()
+                    before.update(client.counts)
                     client = make(place)
                 except Enough:
                     break
@@ -61,7 +62,7 @@ class Worker:
         except (Wrong, OSError, ValueError) as e:
             at = [frame.name for frame in traceback.extract_tb(e.__traceback__)][1:]
             error = f"{type(e).__name__}: {e} ({' > '.join(at)})"
-        counts = client.counts if client else {}
+        counts = before + collections.Counter(client.counts if client else {})
         if canceled:
             counts["canceled"] = canceled
         os.write(out, json.dumps({"error": error, "counts": counts}).encode())
@@ -92,9 +93,11 @@ class Actor:
             syscalls.prctl(1, signal.SIGKILL)
             rng = random.Random(seed)
             while True:
-                place = os.path.join(rng.choice(places), ".host")
-                for call in (os.mkdir, os.rmdir):
-                    attempt(call, place)
+                one, other = (os.path.join(rng.choice(places), f".host{i}") for i in range(2))
+                calls = ((os.mkdir, one), (os.rmdir, one), (os.mknod, one), (os.link, one, other), (os.rename, one, other),
+                         (os.symlink, "nowhere", one), (os.unlink, one), (os.unlink, other))
+                for call, *arguments in calls:
+                    attempt(call, *arguments)
                 time.sleep(0.001)
 
     def stop(self):
