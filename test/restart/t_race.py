@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import stat
+import subprocess
 
 from daemon import status_of
 from procs import Actor, Err, attempt, until
@@ -55,10 +56,13 @@ class Race(Storm):
         until(lambda: attempt(tree, self.daemon.mount) == host, "the mount shows what the host has")
 
 
-def race(t, kills=0, calls=-1, **options):
-    """Until each has done so many calls, or the server was killed so many times."""
-    daemon = t.serve(**options)
+def race(t, kills=0, calls=-1, dies_at=None, **options):
+    """Until each has done so many calls, or the server was killed, or has died at the failpoint, so many times."""
+    daemon = t.serve(env={"HANDLEFS_FAILPOINT": dies_at} if dies_at else None, **options)
     work = Race(t, daemon, kills, calls)
+    if dies_at:
+        until(lambda: daemon.alive() and daemon.said("ended by signal") >= kills, "the failpoints", 600)
+        work.kills = daemon.said("ended by signal")
     while work.kills < kills:
         work.kill_once()
     work.stop()
@@ -175,3 +179,14 @@ def race_without_caches(t):
 def storm_for_the_same_names(t):
     """The same while the server is killed: what nobody can tell afterwards are calls that it died in."""
     race(t, kills=t.run.kills)
+
+
+@test(limit=900)
+def race_killed_around_the_call(t):
+    """The same with a server that dies directly before a system call, directly after it, and before its noted answer is sent."""
+    t.need_failpoints()
+    for place in ("intent", "executed", "noted"):
+        for where in os.listdir(t.src):
+            subprocess.run(["rm", "-rf", os.path.join(t.src, where)], check=True)
+        race(t, kills=t.run.failpoint_kills, dies_at=f"{place} 31")
+        t.end(t.daemons[-1])
