@@ -47,7 +47,7 @@ class Race(Storm):
         shared = counts["shared"]
         made = balance(counts, self.daemon.source)
         self.t.note(f"     {self.kills} kills, {calls} calls, {counts['+counted']} names made, made and neither removed nor left "
-                    f"{made}, {ambiguous} looked at afterwards{self.pauses.text()}")
+                    f"{made}{self.resent()}{self.pauses.text()}")
         self.t.check(not wrong, "; ".join(wrong))
         self.t.check(calls > 0, "nothing was done")
         self.t.check(shared <= ambiguous, f"{shared} files have two makers, and of {ambiguous} calls nobody knows")
@@ -163,13 +163,13 @@ def replace_while_made(t, identity):
         os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
 
 
-@test(limit=300)
+@test(limit=900)
 def race_for_the_same_names(t):
     """Whoever makes, removes and moves a name while the host does the same with it gets what some order of both gives."""
     race(t, calls=100000 if t.run.args.full else 4000)
 
 
-@test(limit=300)
+@test(limit=900)
 def race_without_caches(t):
     """The same with cache=none, where every component of a path is a request."""
     race(t, calls=100000 if t.run.args.full else 4000, cache="none")
