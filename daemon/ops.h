@@ -224,16 +224,18 @@ class Ops {
   // was never answered, and is not wanted.
   void CloseEarlier(OpContext context);
   // Whether the request that came again has made `name` already: it is of the
-  // type and was born since then. (Clients of the mount cannot have made it:
-  // the kernel has held the directory for the request all the time.)
+  // type, the caller's, and was born since then. (Clients of the mount cannot
+  // have made it: the kernel has held the directory for the request all the
+  // time.)
   bool MadeEarlier(OpContext context, BorrowedFd dir, const char* name,
-                   mode_t type) const;
+                   mode_t type, uid_t caller) const;
   // The same of a file that has an O_PATH descriptor.
   static bool IsMadeSince(const Journal::Earlier& earlier, BorrowedFd file,
-                          const char* name, mode_t type);
+                          const char* name, mode_t type, uid_t caller);
   // Opens the file that the request made already; null if it made none.
   Result<UniqueFd> OpenMadeEarlier(OpContext context, BorrowedFd dir,
-                                   const char* name, int flags) const;
+                                   const char* name, int flags,
+                                   uid_t caller) const;
   Status Remove(OpContext context, NodeId dir, const char* name, int flags);
   // The value's size; with an empty `out` it is not read.
   Result<size_t> XattrOf(NodeId node, const char* name,

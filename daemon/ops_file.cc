@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "daemon/ops.h"
+#include "daemon/restart/failpoint.h"
 #include "daemon/xattr_at.h"
 
 namespace handlefs {
@@ -208,7 +209,7 @@ Result<UniqueFd> Ops::MakeFile(OpContext context, BorrowedFd dir,
   UniqueFd fd;
   context.intent->Mark({});
   const int flags = HostFlags(in.flags) & ~O_TRUNC;
-  ASSIGN_OR_RETURN(fd, OpenMadeEarlier(context, dir, name, flags));
+  ASSIGN_OR_RETURN(fd, OpenMadeEarlier(context, dir, name, flags, header.uid));
   if (!fd) {
     AsCaller caller(header.uid, header.gid, ext.group);
     // Always exclusive: the kernel has checked the rights to make a file, not
@@ -224,6 +225,7 @@ Result<UniqueFd> Ops::MakeFile(OpContext context, BorrowedFd dir,
       return LastErrno();
     }
   }
+  PassFailpoint("made");
   if (ext.secctx && !ext.secctx->value.empty()) {
     Status status = SetXattrAt(nodes_.proc_fds(), fd, ext.secctx->name.c_str(),
                                ext.secctx->value, 0);
@@ -236,12 +238,14 @@ Result<UniqueFd> Ops::MakeFile(OpContext context, BorrowedFd dir,
 }
 
 Result<UniqueFd> Ops::OpenMadeEarlier(OpContext context, BorrowedFd dir,
-                                      const char* name, int flags) const {
+                                      const char* name, int flags,
+                                      uid_t caller) const {
   const Journal::Earlier* earlier = context.intent->earlier();
   if (earlier == nullptr) return UniqueFd();
   // What is opened must be what was looked at: never a FIFO or a device.
   UniqueFd path(openat(dir.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!path || !IsMadeSince(*earlier, path, "", S_IFREG)) return UniqueFd();
+  if (!path || !IsMadeSince(*earlier, path, "", S_IFREG, caller))
+    return UniqueFd();
   UniqueFd fd(openat(nodes_.proc_fds().get(), absl::StrCat(path.get()).c_str(),
                      flags | O_CLOEXEC));
   if (!fd) return LastErrno();

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "daemon/ops.h"
+#include "daemon/restart/failpoint.h"
 #include "daemon/xattr_at.h"
 
 namespace handlefs {
@@ -149,6 +150,7 @@ abi::EntryOut Ops::GoneEntry(OpContext context, mode_t type) {
 Result<abi::EntryOut> Ops::Made(OpContext context, BorrowedFd dir_fd,
                                 NodeId dir, const char* name, mode_t type,
                                 const proto::Extensions& ext) {
+  PassFailpoint("made");
   auto look = [&]() -> Result<Nodes::Entry> {
     RETURN_IF_ERROR(ApplyContext(ext, dir_fd, name, type));
     ASSIGN_OR_RETURN(Nodes::Entry entry, nodes_.LookupIn(dir_fd, dir, name));
@@ -168,13 +170,13 @@ Result<abi::EntryOut> Ops::Made(OpContext context, BorrowedFd dir_fd,
 }
 
 bool Ops::MadeEarlier(OpContext context, BorrowedFd dir, const char* name,
-                      mode_t type) const {
+                      mode_t type, uid_t caller) const {
   const Journal::Earlier* earlier = context.intent->earlier();
-  return earlier != nullptr && IsMadeSince(*earlier, dir, name, type);
+  return earlier != nullptr && IsMadeSince(*earlier, dir, name, type, caller);
 }
 
 bool Ops::IsMadeSince(const Journal::Earlier& earlier, BorrowedFd file,
-                      const char* name, mode_t type) {
+                      const char* name, mode_t type, uid_t caller) {
   struct statx stx;
   const int empty = *name == '\0' ? AT_EMPTY_PATH : 0;
   if (statx(file.get(), name, empty | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
@@ -184,6 +186,9 @@ bool Ops::IsMadeSince(const Journal::Earlier& earlier, BorrowedFd file,
   // Without a time of birth the last change has to do.
   const statx_timestamp& since =
       (stx.stx_mask & STATX_BTIME) != 0 ? stx.stx_btime : stx.stx_ctime;
+  // Nobody is told that a file is his which a host process made for another.
+  // (Who is root may have all, also where the host does not store owners.)
+  if (caller != 0 && stx.stx_uid != caller) return false;
   return (stx.stx_mode & S_IFMT) == type &&
          since.tv_sec * 1000000000 + since.tv_nsec >= earlier.began_ns;
 }
@@ -194,7 +199,7 @@ Result<abi::EntryOut> Ops::Mkdir(OpContext context,
   const char* name = request.text.c_str();
   SetThreadUmask(request.in.umask);
   context.intent->Mark({});
-  if (!MadeEarlier(context, *dir, name, S_IFDIR)) {
+  if (!MadeEarlier(context, *dir, name, S_IFDIR, request.header.uid)) {
     AsCaller caller(request.header.uid, request.header.gid, request.ext.group);
     RETURN_IF_ERROR(Check(mkdirat(dir->get(), name, request.in.mode)));
   }
@@ -209,7 +214,7 @@ Result<abi::EntryOut> Ops::Mknod(OpContext context,
   context.intent->Mark({});
   mode_t type = request.in.mode & S_IFMT;
   if (type == 0) type = S_IFREG;
-  if (!MadeEarlier(context, *dir, name, type)) {
+  if (!MadeEarlier(context, *dir, name, type, request.header.uid)) {
     AsCaller caller(request.header.uid, request.header.gid, request.ext.group,
                     AsCaller::Extra::kMknod);
     RETURN_IF_ERROR(Check(mknodat(dir->get(), name, request.in.mode,
@@ -223,7 +228,7 @@ Result<abi::EntryOut> Ops::Symlink(OpContext context,
   ASSIGN_OR_RETURN(SharedFd dir, nodes_.ResolveDir(request.node()));
   const char* name = request.text.c_str();
   context.intent->Mark({});
-  if (!MadeEarlier(context, *dir, name, S_IFLNK)) {
+  if (!MadeEarlier(context, *dir, name, S_IFLNK, request.header.uid)) {
     AsCaller caller(request.header.uid, request.header.gid, request.ext.group);
     RETURN_IF_ERROR(Check(symlinkat(request.text2.c_str(), dir->get(), name)));
   }
@@ -232,6 +237,7 @@ Result<abi::EntryOut> Ops::Symlink(OpContext context,
 
 Result<abi::EntryOut> Ops::Linked(NodeId node, BorrowedFd file, NodeId dir,
                                   const char* name) {
+  PassFailpoint("made");
   nodes_.GotName(node, file, dir, name);
   // Not of the name, which a host process can have given to another file.
   ASSIGN_OR_RETURN(Nodes::Entry entry, nodes_.LookupKnown(node, file));

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <ctime>
 
 namespace handlefs {
 namespace {
@@ -38,7 +39,10 @@ Result<HandleAt> NameToHandle(BorrowedFd dir, const char* name) {
   Buffer buffer;
   file_handle* raw = buffer.get();
   raw->handle_bytes = HostHandle::kMax;
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
   HandleAt out;
+  out.began_ns = now.tv_sec * 1000000000 + now.tv_nsec;
   int flags = *name == '\0' ? AT_EMPTY_PATH : 0;
   if (name_to_handle_at(dir.get(), name, raw, &out.mount_id, flags) != 0) {
     return LastErrno();

@@ -32,6 +32,9 @@ struct HostHandle {
 struct HandleAt {
   HostHandle handle;
   int mount_id = 0;  // of the mount that the name was found on
+  // By the clock that file systems stamp births with. What was born since can
+  // have the inode number of what was found.
+  int64_t began_ns = 0;
 };
 
 // EOPNOTSUPP: the file system has no handles. EOVERFLOW: it has none for this

@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <climits>
 #include <cstdio>
-#include <ctime>
 #include <string_view>
 #include <utility>
 
@@ -68,20 +67,6 @@ void Know(NodeId id, const HostFs& fs, const HostHandle& handle) {
 int64_t BirthOf(const struct statx& stx) {
   if ((stx.stx_mask & STATX_BTIME) == 0) return 0;
   return stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
-}
-
-// The clock that file systems stamp births with.
-int64_t CoarseNow() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  return now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-// Without a time of birth the last change has to do.
-bool MayBeBornSince(const struct statx& stx, int64_t time_ns) {
-  const int64_t birth = BirthOf(stx);
-  if (birth != 0) return birth >= time_ns;
-  return stx.stx_ctime.tv_sec * 1000000000 + stx.stx_ctime.tv_nsec >= time_ns;
 }
 
 NodeTable::ByNumbers NumbersOf(const struct statx& stx, const HostFs* fs) {
@@ -216,10 +201,20 @@ Result<Nodes::Entry> Nodes::LookupIn(BorrowedFd dir_fd, NodeId dir,
   return LookupByFd(dir_fd, dir, name);
 }
 
+namespace {
+
+// Without a time of birth the last change has to do.
+bool MayBeBornSince(const struct statx& stx, int64_t time_ns) {
+  const int64_t birth = BirthOf(stx);
+  if (birth != 0) return birth >= time_ns;
+  return stx.stx_ctime.tv_sec * 1000000000 + stx.stx_ctime.tv_nsec >= time_ns;
+}
+
+}  // namespace
+
 Result<Nodes::Entry> Nodes::LookupByHandle(BorrowedFd dir_fd,
                                            const char* name) {
   for (int i = 0; i < kLookupTries; ++i) {
-    const int64_t began = CoarseNow();
     ASSIGN_OR_RETURN(HandleAt at, NameToHandle(dir_fd, name));
     ASSIGN_OR_RETURN(const HostFs* fs, fs_->Of(at.mount_id, dir_fd, name));
     if (!fs->has_handles || fs->codec.IsPlaceholder(at.handle)) {
@@ -232,7 +227,7 @@ Result<Nodes::Entry> Nodes::LookupByHandle(BorrowedFd dir_fd,
     if (!ino) return Errno(EAGAIN);
     if (*ino != stx.stx_ino) continue;
     // Nor did the second meet a new file with the number of the first.
-    if (MayBeBornSince(stx, began)) {
+    if (MayBeBornSince(stx, at.began_ns)) {
       auto again = NameToHandle(dir_fd, name);
       if (!again.ok() || again->handle != at.handle) continue;
     }

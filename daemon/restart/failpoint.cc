@@ -17,6 +17,7 @@ namespace {
 struct Wanted {
   std::string place;
   uint64_t every = 0;
+  int signal = SIGKILL;
   // Generations.
   uint64_t first = 1;
   uint64_t last = std::numeric_limits<uint64_t>::max();
@@ -28,7 +29,9 @@ Wanted Read() {
   std::istringstream words(text == nullptr ? "" : text);
   std::string only;
   words >> wanted.place >> wanted.every >> only;
-  if (only == "first") {
+  if (only == "stop") {
+    wanted.signal = SIGSTOP;
+  } else if (only == "first") {
     wanted.last = 1;
   } else if (only == "later") {
     wanted.first = 2;
@@ -46,7 +49,9 @@ void PassFailpoint(std::string_view place, uint64_t generation) {
   static const Wanted wanted = Read();
   if (wanted.every == 0 || place != wanted.place) return;
   if (generation < wanted.first || generation > wanted.last) return;
-  if ((passed.fetch_add(1) + 1) % wanted.every == 0) kill(getpid(), SIGKILL);
+  if ((passed.fetch_add(1) + 1) % wanted.every == 0) {
+    kill(getpid(), wanted.signal);
+  }
 }
 
 }  // namespace handlefs

@@ -25,6 +25,11 @@ class Enough(Exception):
     """A client has done all that it was to do."""
 
 
+def of_clients(names):
+    """Without those of host processes."""
+    return sorted(name for name in names if not name.startswith(".host"))
+
+
 def name_of(value):
     return value if isinstance(value, Err) else "ok"
 
@@ -271,7 +276,7 @@ class Client:
 
     def list(self):
         got = attempt(os.listdir, self.place)
-        if self.want(got, "ok", "listing") and sorted(got) != sorted(self.tree):
+        if self.want(got, "ok", "listing") and of_clients(got) != sorted(self.tree):
             raise Wrong(f"listing: {got}, wanted {sorted(self.tree)}")
 
     def look(self):
@@ -286,7 +291,7 @@ class Client:
 
     def check(self, place):
         """The whole model against the tree at `place` (the mount's, or the host's)."""
-        there = sorted(os.listdir(place))
+        there = of_clients(os.listdir(place))
         if there != sorted(self.tree):
             raise Wrong(f"tree at the end: {there}, wanted {sorted(self.tree)}")
         for name, kind in self.tree.items():

@@ -160,7 +160,7 @@ class Case:
         self.program = run.program
         self.src = os.path.join(fs.path, test.name)
         self.mnt = os.path.join(work, "mnt")
-        self.daemons = []
+        self.daemons, self.served = [], 0
         self.note = print
         os.mkdir(self.src)
 
@@ -174,10 +174,10 @@ class Case:
 
     def serve(self, source=None, mount=None, env=None, program=None, **options):
         """Starts the daemon with the row's options and these on top."""
-        number = len(self.daemons)
+        self.served += 1  # each has a log of its own
         merged = {"restart": "best", "transport": "dev", "passthrough": self.config["passthrough"], **options}
         daemon = Daemon(program or self.program, source or self.src, mount or self.mnt, merged,
-                        os.path.join(self.work, f"log{number}"), env)
+                        os.path.join(self.work, f"log{self.served}"), env)
         self.daemons.append(daemon)
         return daemon
 

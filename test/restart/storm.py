@@ -79,9 +79,11 @@ class Actor:
             syscalls.prctl(1, signal.SIGKILL)
             rng = random.Random(seed)
             while True:
-                place = os.path.join(rng.choice(places), ".host")
-                for call in (os.mkdir, os.rmdir):
-                    attempt(call, place)
+                one, other = (os.path.join(rng.choice(places), f".host{i}") for i in range(2))
+                calls = ((os.mkdir, one), (os.rmdir, one), (os.mknod, one), (os.link, one, other), (os.rename, one, other),
+                         (os.symlink, "nowhere", one), (os.unlink, one), (os.unlink, other))
+                for call, *arguments in calls:
+                    attempt(call, *arguments)
                 time.sleep(0.001)
 
     def stop(self):
@@ -133,6 +135,11 @@ class Storm:
         os.rmdir(other)
         return said
 
+    def resent(self):
+        """What came again, and how it was answered."""
+        asked = self.daemon.ask("status")
+        return f", {asked['resent']} resent ({asked['answered_from_journal']} from the journal, {asked['settled']} settled)"
+
     def kill_once(self, low=0.02, high=0.2):
         time.sleep(self.rng.uniform(low, high))
         pid = self.daemon.server()
@@ -169,6 +176,6 @@ class Storm:
             if got != wanted and not wrong:
                 wrong.append(f"{name}: {got} additions are there, {wanted} were made")
         until(lambda: self.daemon.waiting() == 0, "nothing waits any more", 10)
-        self.t.note(f"     {self.kills} kills, {self.restarts} restarts, {sum(counts.values())} calls{self.pauses.text()}")
+        self.t.note(f"     {self.kills} kills, {self.restarts} restarts, {sum(counts.values())} calls{self.resent()}{self.pauses.text()}")
         self.t.check(not wrong, "; ".join(wrong))
         self.t.check(sum(counts.values()) > 0, "the clients did nothing")

@@ -31,7 +31,7 @@ def storm(t, kills, actor=False, **options):
     if actor:
         place = os.path.join(t.src, "host")
         os.mkdir(place)
-        other = Actor([place, t.src], t.run.seed)
+        other = Actor([place, t.src, *(os.path.join(t.src, f"c{i}") for i in range(4))], t.run.seed)
     try:
         while work.kills < kills:
             work.kill_once()
