@@ -10,6 +10,8 @@ from registry import test
 from trees import read, write
 
 OWN = "it is about handlefs' own messages"
+STANDIN = "the stand-in is the process that was started, and has messages of its own"
+KILLS = "a server that is just being replaced may miss what its keeper is told"
 RAW = re.compile(r"^[rt]x [0-9a-f]{32}", re.MULTILINE)
 
 
@@ -23,7 +25,7 @@ def lines_of(path):
     return read(path).decode(errors="surrogateescape").splitlines() if os.path.exists(path) else []
 
 
-@test(scope="fs", only=OWN, unless_kills="the process that is told is not the one that serves")
+@test(scope="fs", only=OWN, unless_standin=STANDIN, unless_kills=KILLS)
 def levels_change_while_it_runs(t):
     """SIGHUP changes the levels under the live mount, for the keeper and the server; the trace then has the bytes."""
     source = t.place("levels")
@@ -44,7 +46,7 @@ def levels_change_while_it_runs(t):
     t.check("log_level takes effect" not in served.log_text(), "log_level is said to need a new start")
 
 
-@test(scope="fs", only=OWN, unless_kills="the process that is told is not the one that serves")
+@test(scope="fs", only=OWN, unless_standin=STANDIN, unless_kills=KILLS)
 def a_wrong_reload_changes_nothing(t):
     """A mistake in the config file is told by file and line at SIGHUP, and the mount goes on as it was."""
     source = t.place("wrong")
@@ -63,7 +65,7 @@ def a_wrong_reload_changes_nothing(t):
     os.truncate(served.log, 0)
 
 
-@test(scope="fs", only=OWN)
+@test(scope="fs", only=OWN, unless_standin=STANDIN)
 def messages_are_json_if_asked_for(t):
     """With log_format=json every line is an object with the same fields, whatever bytes the names have; the trace too."""
     for trace in (False, True):
@@ -86,7 +88,7 @@ def messages_are_json_if_asked_for(t):
         t.check(({"proto"} if trace else {"handles", "io"}) <= folders, f"folders {folders}")
 
 
-@test(scope="fs", only=OWN, unless_kills="the process that is told is not the one that serves")
+@test(scope="fs", only=OWN, unless_standin=STANDIN, unless_kills=KILLS)
 def a_log_file_may_be_moved_away(t):
     """After SIGHUP messages go to a new file of the old name, as logrotate wants it."""
     source = t.place("moved")
