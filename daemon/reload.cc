@@ -22,8 +22,15 @@ std::map<std::string, std::string> Given(const Options& options) {
 }  // namespace
 
 std::string LogTargetOf(const Options& options) {
-  if (options.log != "auto") return options.log;
-  return options.foreground == Switch::kOn ? "stderr" : "syslog";
+  if (options.log == "auto") {
+    return options.foreground == Switch::kOn ? "stderr" : "syslog";
+  }
+  const bool is_file = options.log != "stderr" && options.log != "syslog";
+  // The daemon leaves the directory in which it was started.
+  if (is_file && options.log[0] != '/' && !options.directory.empty()) {
+    return options.directory + "/" + options.log;
+  }
+  return options.log;
 }
 
 std::vector<std::string> NeedNewStart(const Options& before,

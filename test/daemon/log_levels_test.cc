@@ -147,6 +147,21 @@ TEST_CASE("a clock that goes back holds nothing back for long", "[log]") {
   CHECK(log.Say(1, "a") == LogLimit::Verdict::kSay);
 }
 
+TEST_CASE("a log file keeps its place when the daemon leaves it", "[log]") {
+  Options o = Parsed({"--log=own.log"});
+  CHECK(LogTargetOf(o) == "own.log");
+  o.directory = "/var/x";
+  CHECK(LogTargetOf(o) == "/var/x/own.log");
+  o.log = "/abs.log";
+  CHECK(LogTargetOf(o) == "/abs.log");
+  o.log = "syslog";
+  CHECK(LogTargetOf(o) == "syslog");
+  o.log = "auto";
+  CHECK(LogTargetOf(o) == "syslog");
+  o.foreground = Switch::kOn;
+  CHECK(LogTargetOf(o) == "stderr");
+}
+
 TEST_CASE("what a reload cannot change is named", "[log]") {
   Options before = Parsed({"-oro,cache=none,log_level=info"});
   CHECK(NeedNewStart(before, before).empty());
