@@ -5,7 +5,7 @@ Before each block stands a comment that readers do not see:
     <!-- test: run -->                  its lines are commands of the session, in order
     <!-- test: run, mounted -->         /srv/data is mounted at /mnt/data for them
     <!-- test: run, full -->            only with --full
-    <!-- test: output -->               "$ COMMAND" and what it prints
+    <!-- test: output -->               each "$ COMMAND" and what it prints, to both streams
     <!-- test: file PATH -->            its lines stand in this file from now on
     <!-- test: fstab -->                each line alone is the fstab of a mount
     <!-- test: systemd -->              test/systemd runs it
@@ -31,6 +31,18 @@ class Block:
     kind: str
     rest: str  # behind the kind
     lines: list
+
+    def shown(self):
+        """Commands of an output block, each with the lines below it."""
+        out = []
+        for line in self.lines:
+            if line.startswith("$ "):
+                out.append((line[2:], []))
+            elif not out:
+                raise Unmarked(f"README.md:{self.number}: begins with no '$ COMMAND'")
+            else:
+                out[-1][1].append(line)
+        return out
 
     def commands(self):
         """Comment lines and blank ones are none."""
