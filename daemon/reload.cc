@@ -52,6 +52,8 @@ std::vector<std::string> NeedNewStart(const Options& before,
 }
 
 absl::StatusOr<std::vector<std::string>> Reload(const Options& options) {
+  // Who asks may be looking for them.
+  FlushLog();
   std::vector<const char*> arguments;
   for (const std::string& argument : options.command_line) {
     arguments.push_back(argument.c_str());

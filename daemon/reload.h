@@ -1,6 +1,7 @@
 // What SIGHUP does: config files and command line are read again. The levels
 // and the format of messages change, a log file is opened again since it may
-// have been moved away; all other options need a new start.
+// have been moved away, and what was counted instead of said is said. All other
+// options need a new start.
 #ifndef HANDLEFS_DAEMON_RELOAD_H_
 #define HANDLEFS_DAEMON_RELOAD_H_
 
