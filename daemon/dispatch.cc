@@ -329,7 +329,8 @@ void Server::OnPacket(io::Packet packet) {
       Log(LogLevel::kError,
           absl::StrCat("a thread of the server itself uses the mount (",
                        proto::OpcodeName(header.opcode),
-                       "); such requests are answered with EIO"));
+                       "); such requests are answered with EIO"),
+          {.op = proto::OpcodeName(header.opcode), .error = EIO});
     }
     Dispatch::Finish(*this, packet, Errno(EIO));
     return;

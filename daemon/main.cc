@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <span>
 #include <string>
 
@@ -18,6 +19,7 @@
 #include "daemon/options.h"
 #include "daemon/options_help.h"
 #include "daemon/options_table.h"
+#include "daemon/reload.h"
 #include "daemon/restart/holdings.h"
 #include "daemon/restart/keeper.h"
 #include "daemon/restart/upgrade.h"
@@ -80,7 +82,7 @@ int Background(const Options& options) {
   read_end.reset();
   auto ready = [&] {
     if (options.log == "auto") {
-      (void)SetLog("syslog", options.log_level).ok();
+      (void)SetLog("syslog", options.log_level, options.log_format).ok();
     }
     // Not before the mount: an automount point lets only the process group in
     // that systemd started for it; others wait until the mount is made.
@@ -110,6 +112,8 @@ int Main(std::span<const char* const> args) {
   auto options = ParseOptions(args, {.environment = environ});
   if (!options.ok()) return Complain(options.status());
   options->command_line.assign(args.begin(), args.end());
+  std::error_code no_directory;
+  options->directory = std::filesystem::current_path(no_directory);
   if (auto asked = TakeStateToCheck()) {
     // A keeper asks whether this program could go on in its place.
     absl::Status good = CheckState(std::move(*asked));
@@ -118,13 +122,11 @@ int Main(std::span<const char* const> args) {
     return ToInt(ExitCode::kOk);
   }
   if (holdings->has_value()) {
-    const bool in_terminal = options->foreground == Switch::kOn;
-    std::string log = options->log != "auto" ? options->log
-                      : in_terminal          ? "stderr"
-                                             : "syslog";
-    (void)SetLog(log, options->log_level).ok();
+    (void)SetLog(LogTargetOf(*options), options->log_level, options->log_format)
+        .ok();
     return ToInt(GoOnServing(*options, *std::move(*holdings)));
   }
+  SetLogMount(options->mount_point);
   switch (options->mode) {
     case Mode::kHelp:
       std::fputs(Help(options->help_topic).c_str(), stdout);
@@ -149,7 +151,8 @@ int Main(std::span<const char* const> args) {
   // Until the daemon leaves the terminal its messages are for whoever started
   // it.
   std::string log = options->log == "auto" ? "stderr" : options->log;
-  if (auto status = SetLog(log, options->log_level); !status.ok()) {
+  if (auto status = SetLog(log, options->log_level, options->log_format);
+      !status.ok()) {
     return Complain(status);
   }
   if (auto refused = RefuseUnmountedSource(*options)) {
@@ -166,6 +169,8 @@ int Main(std::span<const char* const> args) {
 }  // namespace handlefs
 
 int main(int argc, char** argv) {
-  return handlefs::Main(
+  int code = handlefs::Main(
       std::span<const char* const>(argv + 1, static_cast<size_t>(argc - 1)));
+  handlefs::FlushLog();
+  return code;
 }

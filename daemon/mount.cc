@@ -13,11 +13,12 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <sstream>
+#include <span>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/mountinfo.h"
+#include "io/base/rights.h"
 
 namespace handlefs {
 namespace {
@@ -198,28 +199,6 @@ std::variant<Mounted, StartError> MountByKernel(const Options& options,
               tree.error().value(), "see the mount options");
 }
 
-// Receives the descriptor that fusermount3 sends.
-UniqueFd ReceiveFd(BorrowedFd socket) {
-  char byte;
-  iovec part{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  ssize_t n;
-  do {
-    n = recvmsg(socket.get(), &message, MSG_CMSG_CLOEXEC);
-  } while (n < 0 && errno == EINTR);
-  if (n <= 0) return {};
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header == nullptr || header->cmsg_type != SCM_RIGHTS) return {};
-  int fd;
-  std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-  return UniqueFd(fd);
-}
-
 struct HelperEnd {
   int status = -1;   // exit status; -1 with errno where it could not be run
   std::string said;  // the last line on its stderr
@@ -330,7 +309,11 @@ std::variant<Mounted, StartError> MountByHelper(const Options& options,
   Mounted mounted;
   mounted.mount_point = mount_point;
   mounted.by_helper = true;
-  if (end.status == 0) mounted.device = ReceiveFd(ours);
+  if (end.status == 0) {
+    std::byte byte;
+    auto packet = ReceiveWithFd(ours, std::span(&byte, 1), 0);
+    if (packet.ok()) mounted.device = std::move(packet->fd);
+  }
   if (!mounted.device) {
     return StartError{
         ExitCode::kMount,
@@ -339,41 +322,6 @@ std::variant<Mounted, StartError> MountByHelper(const Options& options,
             end.said.empty() ? "fusermount3 failed silently" : end.said)};
   }
   return mounted;
-}
-
-// Mount points in mountinfo are escaped: "\040" is a space.
-std::string Unescape(const std::string& text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      out += static_cast<char>(std::stoi(text.substr(i + 1, 3), nullptr, 8));
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
-struct TopMount {
-  std::string id;
-  std::string type;
-};
-
-// What is mounted topmost on a path; empty if nothing is.
-TopMount TopMountOf(const std::string& mount_point) {
-  std::ifstream file("/proc/self/mountinfo");
-  TopMount top;
-  for (std::string line; std::getline(file, line);) {
-    std::stringstream words(line);
-    std::string id, skip, path;
-    words >> id >> skip >> skip >> skip >> path;
-    if (Unescape(path) != mount_point) continue;
-    constexpr std::string_view kSeparator = " - ";
-    size_t at = line.find(kSeparator) + kSeparator.size();
-    top = {id, line.substr(at, line.find(' ', at) - at)};
-  }
-  return top;
 }
 
 }  // namespace
@@ -430,13 +378,14 @@ std::variant<Mounted, StartError> MountFuse(const Options& options,
                     ? MountByKernel(options, mount_point, source)
                     : MountByHelper(options, mount_point, source);
   if (auto* mounted = std::get_if<Mounted>(&result)) {
-    mounted->mount_id = TopMountOf(mount_point).id;
+    if (auto top = TopMountAt(mount_point)) mounted->mount_id = top->id;
   }
   return result;
 }
 
 Status RemountFuse(const Options& options, const std::string& mount_point) {
-  if (TopMountOf(mount_point).type != kType) return Errno(EINVAL);
+  auto top = TopMountAt(mount_point);
+  if (!top || top->type != kType) return Errno(EINVAL);
   // The old interface: the new one refuses what mount(8) adds of the mount's
   // own options, and changes superblock and mount in two steps.
   return Check(::mount(nullptr, mount_point.c_str(), nullptr,
@@ -444,32 +393,23 @@ Status RemountFuse(const Options& options, const std::string& mount_point) {
 }
 
 std::optional<Mounted> FindMount(const std::string& mount_point) {
-  TopMount top = TopMountOf(mount_point);
-  if (top.type != kType) return std::nullopt;
+  auto top = TopMountAt(mount_point);
+  if (!top || top->type != kType) return std::nullopt;
   return Mounted{.device = {},
                  .mount_point = mount_point,
-                 .mount_id = top.id,
+                 .mount_id = top->id,
                  .by_helper = false};
 }
 
 bool IsMounted(const Mounted& mounted) {
-  std::ifstream file("/proc/self/mountinfo");
-  for (std::string line; std::getline(file, line);) {
-    std::stringstream words(line);
-    std::string id, skip, path;
-    words >> id >> skip >> skip >> skip >> path;
-    if (id == mounted.mount_id && Unescape(path) == mounted.mount_point) {
-      return true;
-    }
-  }
-  return false;
+  auto mount = MountOfId(mounted.mount_id);
+  return mount && mount->point == mounted.mount_point;
 }
 
 Status UnmountFuse(const Mounted& mounted, Unmount how) {
   const std::string& path = mounted.mount_point;
-  if (mounted.mount_id.empty() || TopMountOf(path).id != mounted.mount_id) {
-    return Errno(ENOENT);
-  }
+  auto top = TopMountAt(path);
+  if (!top || top->id != mounted.mount_id) return Errno(ENOENT);
   if (mounted.by_helper) {
     std::vector<std::string> args = {"fusermount3", "-u", "-q"};
     if (how == Unmount::kDetach) args.push_back("-z");

@@ -17,7 +17,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "daemon/log.h"
+#include "daemon/log_levels.h"
+#include "daemon/log_line.h"
 #include "handles/host_fs.h"
 #include "handles/source.h"
 #include "proto/dialect.h"
@@ -50,6 +51,7 @@ struct Options {
   std::string config;             // FILE or NAME
   // As given, for a program that takes this one's place.
   std::vector<std::string> command_line;
+  std::string directory;  // in which it was given
   std::string source;
   std::string mount_point;
 
@@ -94,7 +96,8 @@ struct Options {
   Switch foreground = Switch::kOff;
   Switch trace = Switch::kOff;
   std::string log = "auto";
-  LogLevel log_level = LogLevel::kInfo;
+  LogLevels log_level;
+  LogFormat log_format = LogFormat::kAuto;
 
   // In the order in which they took effect.
   std::vector<GivenOption> given;
@@ -106,6 +109,8 @@ struct Options {
 struct Surroundings {
   std::string config_dir = "/etc/handlefs";  // empty: no config files at all
   const char* const* environment = nullptr;  // as environ; null: none
+  // Where config=FILE begins if it is relative; empty: where the process is.
+  std::string directory = {};
 };
 
 // `args` without the program's name. INVALID_ARGUMENT: the message is one line

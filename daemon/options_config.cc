@@ -177,6 +177,8 @@ absl::Status ApplySurroundings(Options& options,
   if (!named.empty()) {
     if (named.find('/') == std::string::npos) {
       named = absl::StrCat(dir, "/", named, ".conf");
+    } else if (named[0] != '/' && !surroundings.directory.empty()) {
+      named = absl::StrCat(surroundings.directory, "/", named);
     }
     absl::Status status = ApplyFile(options, named, Missing::kIsError);
     if (!status.ok()) return status;

@@ -60,6 +60,18 @@ std::string WithOrigin(std::string line, std::string_view origin) {
   return absl::StrCat(line, "# ", View(origin), "\n");
 }
 
+std::string_view HowToChange(OptionChange change) {
+  switch (change) {
+    case OptionChange::kAtStart:
+      return "at the next start";
+    case OptionChange::kByRemount:
+      return "by mount -o remount, under the live mount";
+    case OptionChange::kByReload:
+      return "by SIGHUP (systemctl reload), under the live mount";
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string FormOf(const OptionRow& row) {
@@ -126,10 +138,7 @@ std::string HelpOf(const OptionRow& row) {
   if (row.scope == OptionScope::kCommandLine) {
     Wrap(out, "Only on the command line.", 4);
   } else {
-    Fact(out, "Changes: ",
-         row.change == OptionChange::kByRemount
-             ? "by mount -o remount, under the live mount"
-             : "at the next start");
+    Fact(out, "Changes: ", HowToChange(row.change));
   }
   return out;
 }

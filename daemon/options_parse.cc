@@ -82,6 +82,13 @@ size_t Distance(std::string_view a, std::string_view b) {
 }
 
 absl::Status Unknown(std::string_view name) {
+  if (FindLogFolder(name)) {
+    return BadOption(
+        absl::StrCat("'", Str(name),
+                     "' is no option but a folder of log_level; in -o its "
+                     "comma is written \\,: log_level=info\\,",
+                     Str(name), "=debug"));
+  }
   const std::string normal = Normal(name);
   std::string_view best;
   // Short names are near to everything.

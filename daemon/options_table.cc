@@ -352,17 +352,35 @@ constexpr OptionRow kRows[] = {
      .set = [](Options& o, std::string_view v) { return TextValue(o.log, v); }},
     {.group = kMessages,
      .name = "log_level",
-     .metavar = "error|warning|info|debug",
+     .metavar = "error|warning|info|debug|FOLDER=LEVEL",
      .by_default = "info",
      .help = "which messages",
-     .more = "Each level has those before it.",
+     .more =
+         "Each level has those before it. Folders of the source may have "
+         "levels of their own, after commas: info,io=debug,restart=warning. "
+         "They are daemon, restart, control, io, handles and proto. In -o "
+         "such a comma is written \\,.",
+     .change = kByReload,
      .set =
          [](Options& o, std::string_view v) {
-           return Choose(o.log_level, v,
-                         {{"error", LogLevel::kError},
-                          {"warning", LogLevel::kWarning},
-                          {"info", LogLevel::kInfo},
-                          {"debug", LogLevel::kDebug}});
+           return LogLevels::Parse(o.log_level, v);
+         }},
+    {.group = kMessages,
+     .name = "log_format",
+     .metavar = "auto|text|json|journal",
+     .by_default = "auto",
+     .help = "how messages are written",
+     .more = "auto: text, with the journal's priorities where stderr is the "
+             "journal. json: one object in a line, with time, level, folder, "
+             "message and pid; with mount, op and errno where there are any.",
+     .change = kByReload,
+     .set =
+         [](Options& o, std::string_view v) {
+           return Choose(o.log_format, v,
+                         {{"auto", LogFormat::kAuto},
+                          {"text", LogFormat::kText},
+                          {"json", LogFormat::kJson},
+                          {"journal", LogFormat::kJournal}});
          }},
     // Configuration and questions
     {.group = kAsk,

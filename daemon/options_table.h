@@ -25,6 +25,7 @@ enum class OptionScope {
 enum class OptionChange {
   kAtStart,    // a new value needs a new start
   kByRemount,  // mount -o remount changes it under the live mount
+  kByReload,   // SIGHUP does
 };
 
 struct OptionRow {

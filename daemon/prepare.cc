@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "daemon/key_file.h"
+#include "daemon/log.h"
 #include "daemon/uring_parameter.h"
 #include "io/dev_transport.h"
 
@@ -177,6 +178,7 @@ std::variant<Prepared, StartError> Prepare(const Options& options) {
         absl::StrCat(options.mount_point, ": ", Message(kind.status()))};
   }
   prepared.facts = FactsOf(options, privileges, *prepared.nodes, *kind);
+  SetLogMount(prepared.mounted.mount_point);
   // Nothing of the host is kept busy by the working directory.
   (void)!chdir("/");
   return prepared;
@@ -195,6 +197,7 @@ std::variant<Prepared, StartError> PrepareAgain(const Options& options,
   prepared.mounted = std::move(mounted);
   prepared.facts =
       FactsOf(options, privileges, *prepared.nodes, io::DeviceKind::kFuse);
+  SetLogMount(prepared.mounted.mount_point);
   (void)!chdir("/");
   return prepared;
 }

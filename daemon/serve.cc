@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "daemon/log.h"
 #include "daemon/mount.h"
+#include "daemon/reload.h"
 #include "daemon/restart/failpoint.h"
 #include "daemon/restart/fd_store.h"
 #include "daemon/restart/keeper.h"
@@ -145,6 +146,17 @@ void Report(const Options& options, const Prepared& prepared,
   const std::string summary =
       absl::StrCat(Summary(options, *prepared.nodes), ", ", server.Transport());
   Log(LogLevel::kInfo, summary);
+  const HostFs& fs = prepared.nodes->file_systems().main();
+  LogOf(LogFolder::kHandles, LogLevel::kDebug,
+        absl::StrCat("the source is file system 0x", absl::Hex(fs.magic),
+                     ", device ", fs.dev >> 32, ":", fs.dev & 0xffffffff,
+                     fs.is_remote   ? ", remote"
+                     : fs.is_memory ? ", in memory"
+                                    : "",
+                     fs.is_stacked ? ", stacked" : ""));
+  LogOf(LogFolder::kIo, LogLevel::kDebug,
+        absl::StrCat("up to ", options.threads, " readers, requests of up to ",
+                     options.max_write, " bytes"));
   reports.Serving(prepared.is_ours ? prepared.mounted.mount_point : "",
                   summary);
 }
@@ -261,13 +273,6 @@ absl::Status ReplaceKeeper(const Options& options, const Prepared& prepared,
 
 }  // namespace
 
-absl::Status ReopenLog(const Options& options) {
-  for (const char* name : {"auto", "stderr", "syslog"}) {
-    if (options.log == name) return absl::OkStatus();
-  }
-  return SetLog(options.log, options.log_level);
-}
-
 std::string BusyText(const Mounted& mounted) {
   return absl::StrCat(mounted.mount_point,
                       " is in use: it is detached, and who uses it is served "
@@ -310,7 +315,7 @@ ExitCode ServeAlone(const Options& options, Prepared& prepared,
   };
   signals.Start(
       unmount, [&] { (*transport)->Stop(); },
-      [&] { reports.Reload([&] { return ReopenLog(options); }); });
+      [&] { reports.Reload([&] { return Reload(options); }); });
 
   io::DevTransport::End end = (*transport)->Run(server);
   signals.Join();
@@ -381,7 +386,7 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
             break;
           case KeeperMessage::What::kReload:
             // The keeper has said what is wrong with it.
-            (void)ReopenLog(options).ok();
+            (void)Reload(options).ok();
             break;
           default:
             break;
@@ -414,6 +419,7 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
   if (handing_over.load() && end.reason == io::StopReason::kStopped) {
     server.HandOver();
     tell(KeeperMessage::What::kHandedOver, ExitCode::kOk);
+    FlushLog();
     // What still waits is not answered here: it comes to the successor again.
     _exit(0);
   }

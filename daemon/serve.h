@@ -5,7 +5,6 @@
 #include <functional>
 #include <string>
 
-#include "absl/status/status.h"
 #include "daemon/exit_code.h"
 #include "daemon/options.h"
 #include "daemon/prepare.h"
@@ -18,8 +17,6 @@ namespace handlefs {
 
 // How long users of a mount that was told to stop keep being served.
 inline constexpr int kDrainSeconds = 10;
-// The log file may have been moved away. Other logs are not opened.
-absl::Status ReopenLog(const Options& options);
 // What is said of a mount that was told to stop while it is in use.
 std::string BusyText(const Mounted& mounted);
 

@@ -169,7 +169,7 @@ void Server::OnMalformed(size_t size) {
 }
 
 bool Server::TracesRaw() const {
-  return options_.log_level == LogLevel::kDebug;
+  return Logs(LogFolder::kProto, LogLevel::kDebug);
 }
 
 void Server::TraceRequest(const proto::RawRequest& raw) const {
@@ -260,6 +260,13 @@ void Server::Start(io::Packet packet) {
   reply(negotiated.out);
   if (rings_ != nullptr) rings_->Start();
   if (on_serving_) on_serving_();
+  Log(LogLevel::kDebug,
+      absl::StrCat("INIT: the kernel's protocol is 7.", request->in.minor,
+                   ", answered 7.", negotiated.out.minor, ", flags 0x",
+                   absl::Hex(negotiated.out.flags), " 0x",
+                   absl::Hex(negotiated.out.flags2), ", max_write ",
+                   negotiated.out.max_write),
+      {.op = "INIT"});
   if (negotiated.dialect != &proto::MainlineDialect() ||
       !negotiated.evidence.empty()) {
     Log(LogLevel::kInfo,
@@ -338,7 +345,8 @@ absl::Status Server::MakeRings(size_t max_write) {
        .memory = ring_memory_,
        .report =
            [](const std::string& what) {
-             Log(LogLevel::kWarning, absl::StrCat("io_uring: ", what));
+             LogOf(LogFolder::kIo, LogLevel::kWarning,
+                   absl::StrCat("io_uring: ", what));
            },
        .ask = ask_},
       *this);

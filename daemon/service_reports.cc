@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "daemon/log.h"
 
 namespace handlefs {
@@ -73,11 +74,17 @@ void ServiceReports::Serving(const std::string& mount_point,
   });
 }
 
-void ServiceReports::Reload(const std::function<absl::Status()>& reload) {
+void ServiceReports::Reload(
+    const std::function<absl::StatusOr<std::vector<std::string>>()>& reload) {
   Tell(manager_.Reloading(), "of the reload");
-  if (absl::Status status = reload(); !status.ok()) {
-    Log(LogLevel::kError,
-        absl::StrCat("reload: ", status.message(), "; it is as it was"));
+  auto waiting = reload();
+  if (!waiting.ok()) {
+    Log(LogLevel::kError, absl::StrCat("reload: ", waiting.status().message(),
+                                       "; it is as it was"));
+  } else if (!waiting->empty()) {
+    Log(LogLevel::kWarning,
+        absl::StrCat("reload: another value of ", absl::StrJoin(*waiting, ", "),
+                     " takes effect at the next start"));
   }
   Tell(manager_.Ready(""), "that it is ready again");
 }

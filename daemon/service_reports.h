@@ -7,8 +7,9 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "daemon/server.h"
 #include "daemon/service_manager.h"
 
@@ -36,7 +37,9 @@ class ServiceReports {
   void Serving(const std::string& mount_point, const std::string& status);
   // Runs `reload`, and tells of its beginning and end; what fails is logged and
   // the service goes on with what it had.
-  void Reload(const std::function<absl::Status()>& reload);
+  // `reload` returns the options that it could not change.
+  void Reload(
+      const std::function<absl::StatusOr<std::vector<std::string>>()>& reload);
   void Stopping(const std::string& status);
 
  private:

@@ -22,138 +22,80 @@ uint32_t AddSaturated(uint32_t a, uint32_t b) {
 
 }  // namespace
 
-// In the vault; behind it the bytes of the handle, or the name.
-struct NodeTable::Record {
-  uint64_t id;
-  uint64_t dev;
-  uint64_t ino;
-  int64_t birth_ns;
-  uint64_t parent;
-  uint32_t tag;
-  uint16_t fs;
-  uint16_t type;
-  Kind kind;  // kHeap stands for both kinds of handles
-  uint8_t handle_size;
-  uint16_t name_size;
-  uint32_t spare;
-};
-
-void NodeTable::Note(Shard& shard, const Entry& entry, const Record& record,
-                     std::span<const std::byte> tail) {
-  std::vector<std::byte> data(sizeof(record) + tail.size());
-  std::memcpy(data.data(), &record, sizeof(record));
-  if (!tail.empty()) {
-    std::memcpy(&data[sizeof(record)], tail.data(), tail.size());
-  }
-  Vault::Ref& ref = shard.records[entry.id];
-  // The new one first: a node that has none is lost.
-  Vault::Ref old = std::exchange(ref, vault_->Put(Vault::Kind::kNode, data));
-  NoteCount(shard, entry);
-  vault_->Erase(old);
-}
-
 void NodeTable::Note(Shard& shard, const Entry& entry, const ByHandle& file) {
-  if (vault_ == nullptr) return;
-  Record record{};
-  record.id = entry.id;
-  record.tag = file.tag;
-  record.fs = file.fs;
-  record.type = static_cast<uint16_t>(file.handle.type);
-  record.kind = Kind::kHeap;
-  record.handle_size = file.handle.size;
-  Note(shard, entry, record, file.handle.view());
+  shard.records.Put({.id = entry.id,
+                     .known = NodeRecord::Known::kByHandle,
+                     .fs = file.fs,
+                     .tag = file.tag,
+                     .handle = file.handle,
+                     .name = ""},
+                    entry.lookups);
 }
 
 void NodeTable::Note(Shard& shard, const Entry& entry, const ByNumbers& file,
                      const ByName& where) {
-  if (vault_ == nullptr) return;
-  Record record{};
-  record.id = entry.id;
-  record.dev = file.dev;
-  record.ino = file.ino;
-  record.birth_ns = where.birth_ns;
-  record.parent = Raw(where.parent);
-  record.fs = file.fs;
-  record.kind = entry.kind;
-  record.name_size = static_cast<uint16_t>(where.name.size());
-  Note(shard, entry, record, std::as_bytes(std::span(where.name)));
+  shard.records.Put(
+      {.id = entry.id,
+       .known = entry.kind == Kind::kFd ? NodeRecord::Known::kByFd
+                                        : NodeRecord::Known::kByName,
+       .fs = file.fs,
+       .handle = {},
+       .dev = file.dev,
+       .ino = file.ino,
+       .birth_ns = where.birth_ns,
+       .parent = where.parent,
+       .name = where.name},
+      entry.lookups);
 }
 
-void NodeTable::NoteCount(Shard& shard, const Entry& entry) {
-  if (vault_ == nullptr) return;
-  auto it = shard.records.find(entry.id);
-  if (it == shard.records.end() || it->second == Vault::kNoRef) return;
-  vault_->Word(it->second)->store(entry.lookups, std::memory_order_relaxed);
-}
-
-void NodeTable::NoteMoved(Shard& shard, uint64_t id, NodeId parent,
-                          const std::string& name) {
-  Entry* entry = FindIn(shard, id);
-  if (vault_ == nullptr || entry == nullptr) return;
-  auto where = shard.names.find(id);
-  if (where == shard.names.end()) return;
-  Note(shard, *entry, NumbersOf(*entry),
-       {.parent = parent, .name = name, .birth_ns = where->second.birth_ns});
-}
-
-void NodeTable::Restore(const Vault::Item& item, const Record& record) {
-  const std::byte* tail = item.data.data() + sizeof(record);
-  Entry entry;
-  ByName where{.parent = NodeId{record.parent}, .name = "", .birth_ns = 0};
-  if (record.kind == Kind::kHeap) {
-    ByHandle file{.fs = record.fs, .handle = {}, .tag = record.tag};
-    file.handle.type = record.type;
-    file.handle.size = record.handle_size;
-    std::memcpy(file.handle.bytes.data(), tail, record.handle_size);
-    entry = MakeEntry(file);
-  } else {
-    ByNumbers numbers{.fs = record.fs, .dev = record.dev, .ino = record.ino};
-    entry = MakeEntry(numbers, -1);
-    where.name.assign(reinterpret_cast<const char*>(tail), record.name_size);
-    where.birth_ns = record.birth_ns;
-  }
+void NodeTable::Restore(const NodeRecords::Inherited& item) {
+  const NodeRecord& record = item.record;
+  const bool by_handle = record.known == NodeRecord::Known::kByHandle;
+  const ByNumbers numbers{
+      .fs = record.fs, .dev = record.dev, .ino = record.ino};
+  Entry entry = by_handle
+                    ? MakeEntry(ByHandle{record.fs, record.handle, record.tag})
+                    : MakeEntry(numbers, -1);
   entry.id = record.id;
-  entry.lookups = static_cast<uint32_t>(
-      std::min<uint64_t>(item.word, std::numeric_limits<uint32_t>::max()));
+  entry.lookups = item.lookups;
   Shard& shard = ShardOf(record.id);
   absl::MutexLock lock(&shard.mutex);
-  shard.records[record.id] = item.ref;
+  shard.records.Adopt(record.id, item.ref);
   InsertIn(shard, entry);
-  if (record.kind == Kind::kHeap) return;
-  shard.names[record.id] = where;
-  if (record.kind == Kind::kFd) {
-    Note(shard, entry, {.fs = record.fs, .dev = record.dev, .ino = record.ino},
-         where);
+  if (by_handle) return;
+  ByName where{.parent = record.parent,
+               .name = record.name,
+               .birth_ns = record.birth_ns};
+  // By name from now on, whatever it was.
+  if (record.known == NodeRecord::Known::kByFd) {
+    Note(shard, entry, numbers, where);
   }
+  shard.names[record.id] = std::move(where);
 }
 
 void NodeTable::TakeOver(Vault& vault) {
-  vault_ = &vault;
-  std::vector<Vault::Item> items = vault.Inherited(Vault::Kind::kNode);
+  has_vault_ = true;
+  for (Shard& shard : shards_) {
+    absl::MutexLock lock(&shard.mutex);
+    shard.records.KeepIn(vault);
+  }
   std::vector<NodeId> parents;
-  for (const Vault::Item& item : items) {
-    Record record;
-    if (item.data.size() < sizeof(record)) continue;
-    std::memcpy(&record, item.data.data(), sizeof(record));
-    const bool by_handle = record.kind == Kind::kHeap;
-    const size_t tail = by_handle ? record.handle_size : record.name_size;
-    if (item.data.size() != sizeof(record) + tail ||
-        tail > (by_handle ? HostHandle::kMax : 255)) {
-      continue;
-    }
+  for (const NodeRecords::Inherited& item : NodeRecords::TakeFrom(vault)) {
     bool is_known;
     {
-      Shard& shard = ShardOf(record.id);
+      Shard& shard = ShardOf(item.record.id);
       absl::MutexLock lock(&shard.mutex);
-      is_known = FindIn(shard, record.id) != nullptr;
+      is_known = FindIn(shard, item.record.id) != nullptr;
     }
     if (is_known) {
       // A record was about to be replaced: either of the two does.
       vault.Erase(item.ref);
       continue;
     }
-    Restore(item, record);
-    if (record.kind == Kind::kFd) parents.push_back(NodeId{record.parent});
+    Restore(item);
+    if (item.record.known == NodeRecord::Known::kByFd) {
+      parents.push_back(item.record.parent);
+    }
   }
   // What is known by name holds its parent; what had a descriptor did not yet.
   for (NodeId parent : parents) AddLookup(parent);
@@ -321,7 +263,7 @@ NodeId NodeTable::AcquireFile(const File& file, Make make) {
     }
     if (Same(*entry, file)) {
       entry->lookups = AddSaturated(entry->lookups, 1);
-      NoteCount(shard, *entry);
+      shard.records.SetLookups(entry->id, entry->lookups);
       return NodeId{id};
     }
   }
@@ -395,7 +337,7 @@ bool NodeTable::ToFd(NodeId id, UniqueFd& fd) {
     descriptors_.fetch_add(1, std::memory_order_relaxed);
     parent = name->second.parent;
     Note(shard, *entry, NumbersOf(*entry), name->second);
-    if (vault_ == nullptr) shard.names.erase(name);
+    if (!has_vault_) shard.names.erase(name);
   }
   Forget(parent, 1);
   return true;
@@ -405,7 +347,7 @@ NodeId NodeTable::Acquire(const ByNumbers& file, UniqueFd fd,
                           std::optional<ByName> where) {
   bool fresh = false;
   std::optional<ByName> again;
-  if (vault_ != nullptr) again = where;
+  if (has_vault_) again = where;
   NodeId id = AcquireFile(file, [&](Shard& shard, Entry& entry) {
     shard.mutex.AssertHeld();
     descriptors_.fetch_add(1, std::memory_order_relaxed);
@@ -413,7 +355,7 @@ NodeId NodeTable::Acquire(const ByNumbers& file, UniqueFd fd,
     entry = MakeEntry(file, fd.release());
     entry.id = own;
     fresh = true;
-    if (vault_ == nullptr) return;
+    if (!has_vault_) return;
     // Without a name a pin has to find it.
     Note(shard, entry, file, where.value_or(ByName{}));
     if (where) shard.names[own] = std::move(*where);
@@ -490,7 +432,7 @@ bool NodeTable::NeedsName(NodeId id) {
 }
 
 void NodeTable::Named(NodeId id, ByName where) {
-  if (vault_ == nullptr) return;
+  if (!has_vault_) return;
   NodeId parent = where.parent;
   AddLookup(parent);
   NodeId uncounted = parent;
@@ -520,8 +462,11 @@ void NodeTable::Moved(NodeId id, NodeId parent, std::string name) {
     absl::MutexLock lock(&shard.mutex);
     auto it = shard.names.find(Raw(id));
     if (it != shard.names.end()) {
-      NoteMoved(shard, Raw(id), parent, name);
       Entry* entry = FindIn(shard, Raw(id));
+      if (entry != nullptr) {
+        Note(shard, *entry, NumbersOf(*entry),
+             {.parent = parent, .name = name, .birth_ns = it->second.birth_ns});
+      }
       // Only what is known by name counts its parent.
       bool counts = entry != nullptr && entry->kind == Kind::kName;
       NodeId before = std::exchange(it->second.parent, parent);
@@ -538,7 +483,7 @@ void NodeTable::AddLookup(NodeId id) {
   absl::MutexLock lock(&shard.mutex);
   if (Entry* entry = FindIn(shard, Raw(id))) {
     entry->lookups = AddSaturated(entry->lookups, 1);
-    NoteCount(shard, *entry);
+    shard.records.SetLookups(entry->id, entry->lookups);
   }
 }
 
@@ -556,7 +501,7 @@ bool NodeTable::Forget(NodeId id, uint64_t lookups) {
       // A saturated count is not known any more: the entry stays for good.
       if (entry->lookups != std::numeric_limits<uint32_t>::max()) {
         entry->lookups -= static_cast<uint32_t>(lookups);
-        NoteCount(shard, *entry);
+        shard.records.SetLookups(entry->id, entry->lookups);
       }
       return false;
     }
@@ -573,13 +518,10 @@ bool NodeTable::Forget(NodeId id, uint64_t lookups) {
       auto it = shard.names.find(Raw(id));
       parent = it->second.parent;
       shard.names.erase(it);
-    } else if (vault_ != nullptr) {
+    } else if (has_vault_) {
       shard.names.erase(Raw(id));
     }
-    if (auto it = shard.records.find(Raw(id)); it != shard.records.end()) {
-      vault_->Erase(it->second);
-      shard.records.erase(it);
-    }
+    shard.records.Erase(Raw(id));
     EraseIn(shard, *entry);
   }
   Forget(parent, 1);

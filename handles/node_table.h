@@ -28,6 +28,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "handles/host_handle.h"
+#include "handles/node_records.h"
 #include "handles/siphash.h"
 #include "io/base/vault.h"
 #include "proto/base/ids.h"
@@ -135,9 +136,8 @@ class NodeTable {
     std::vector<Entry> slots ABSL_GUARDED_BY(mutex);  // a power of two
     size_t used ABSL_GUARDED_BY(mutex) = 0;
     absl::flat_hash_map<uint64_t, ByName> names ABSL_GUARDED_BY(mutex);
-    absl::flat_hash_map<uint64_t, Vault::Ref> records ABSL_GUARDED_BY(mutex);
+    NodeRecords records ABSL_GUARDED_BY(mutex);
   };
-  struct Record;
   static constexpr size_t kShards = 16;
 
   Shard& ShardOf(uint64_t id) { return shards_[id >> 59 & (kShards - 1)]; }
@@ -164,23 +164,16 @@ class NodeTable {
   NodeId AcquireFile(const File& file, Make make);
   bool ToFd(NodeId id, UniqueFd& fd);
 
-  // Around the records.
-  void Note(Shard& shard, const Entry& entry, const Record& record,
-            std::span<const std::byte> tail)
+  // Into the records.
+  static void Note(Shard& shard, const Entry& entry, const ByHandle& file)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
-  void Note(Shard& shard, const Entry& entry, const ByHandle& file)
+  static void Note(Shard& shard, const Entry& entry, const ByNumbers& file,
+                   const ByName& where)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
-  void Note(Shard& shard, const Entry& entry, const ByNumbers& file,
-            const ByName& where) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
-  void NoteCount(Shard& shard, const Entry& entry)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
-  void NoteMoved(Shard& shard, uint64_t id, NodeId parent,
-                 const std::string& name)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
-  void Restore(const Vault::Item& item, const Record& record);
+  void Restore(const NodeRecords::Inherited& item);
 
   const HashKey key_;
-  Vault* vault_ = nullptr;  // set before any request
+  bool has_vault_ = false;  // set before any request
   std::atomic<size_t> descriptors_{0};
   std::array<Shard, kShards> shards_;
 };

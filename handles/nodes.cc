@@ -15,39 +15,15 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "handles/host_names.h"
 
 namespace handlefs {
 namespace {
 
-constexpr unsigned kStatxMask = STATX_BASIC_STATS | STATX_BTIME;
 // The two calls of a lookup can see different files under one name while
 // somebody renames; after this many mismatches a descriptor settles it.
-// In place of an inode number: a file that only its place tells from others.
-constexpr uint64_t kPlaceBit = uint64_t{1} << 63;
 constexpr int kLookupTries = 3;
 constexpr int kDeepestDirectory = 8192;
-constexpr int kMostNames = 512;
-
-Result<struct statx> StatName(BorrowedFd dir, const char* name) {
-  struct statx stx;
-  int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT |
-              (*name == '\0' ? AT_EMPTY_PATH : 0);
-  if (statx(dir.get(), name, flags, kStatxMask | STATX_MNT_ID, &stx) != 0) {
-    return LastErrno();
-  }
-  return stx;
-}
-
-// One component, not followed, not through a magic link.
-Result<UniqueFd> OpenComponent(BorrowedFd dir, const char* name, int flags) {
-  open_how how{};
-  how.flags = static_cast<uint64_t>(flags | O_NOFOLLOW | O_CLOEXEC);
-  how.resolve = RESOLVE_NO_MAGICLINKS;
-  // RESOLVE_NO_SYMLINKS would refuse to open a symlink itself.
-  long fd = syscall(SYS_openat2, dir.get(), name, &how, sizeof(how));
-  if (fd < 0) return LastErrno();
-  return UniqueFd(static_cast<int>(fd));
-}
 
 // The nodes that the request on this thread is about, as it says itself: as
 // many as a rename has, and the node that a lookup finds.
@@ -62,11 +38,6 @@ thread_local size_t known_count = 0;
 
 void Know(NodeId id, const HostFs& fs, const HostHandle& handle) {
   known[known_count++ % kKnown] = {.id = id, .fs = &fs, .handle = handle};
-}
-
-int64_t BirthOf(const struct statx& stx) {
-  if ((stx.stx_mask & STATX_BTIME) == 0) return 0;
-  return stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
 }
 
 NodeTable::ByNumbers NumbersOf(const struct statx& stx, const HostFs* fs) {
@@ -430,110 +401,6 @@ std::optional<Nodes::Located> Nodes::Locate(NodeId id) {
   auto found = table_.Get(id);
   if (!found.ok() || !found->handle) return std::nullopt;
   return Located{&fs_->at(found->handle->fs), found->handle->handle};
-}
-
-Result<UniqueFd> Nodes::OpenHandle(const HostFs& fs, const HostHandle& handle,
-                                   int flags) {
-  ASSIGN_OR_RETURN(UniqueFd fd, OpenByHandle(fs.mount, handle, flags));
-  if (fs.codec.IsWildcard(handle)) {
-    // Generation 0 opens whatever has the inode number; only a file whose own
-    // generation is 0 is the one that was meant.
-    ASSIGN_OR_RETURN(HandleAt at, NameToHandle(fd, ""));
-    if (at.handle != handle) return Errno(ESTALE);
-  }
-  return fd;
-}
-
-Result<UniqueFd> Nodes::Reopen(BorrowedFd fd, int flags) {
-  char name[16];
-  std::snprintf(name, sizeof(name), "%d", fd.get());
-  UniqueFd out(openat(proc_fds_.get(), name, flags | O_CLOEXEC));
-  if (!out) return LastErrno();
-  return out;
-}
-
-Result<UniqueFd> Nodes::FindByName(const NodeTable::ByNumbers& numbers,
-                                   const NodeTable::ByName& where, int names) {
-  if (names == 0) return Errno(ESTALE);
-  ASSIGN_OR_RETURN(
-      SharedFd parent,
-      ResolveWith(where.parent, HotFds::Kind::kDirectory, names - 1));
-  auto fd = OpenComponent(*parent, where.name.c_str(), O_PATH);
-  if (!fd.ok()) {
-    return fd.error() == Errno(ENOENT) ? Errno(ESTALE) : fd.error();
-  }
-  ASSIGN_OR_RETURN(struct statx stx, StatName(*fd, ""));
-  bool same_ino = stx.stx_ino == numbers.ino || (numbers.ino & kPlaceBit) != 0;
-  if (!same_ino || DevOf(stx) != numbers.dev ||
-      BirthOf(stx) != where.birth_ns) {
-    return Errno(ESTALE);
-  }
-  return std::move(*fd);
-}
-
-Result<SharedFd> Nodes::ResolveWith(NodeId id, HotFds::Kind kind, int names) {
-  if (id == kRootNode) return root_;
-  const bool directory = kind == HotFds::Kind::kDirectory;
-  auto checked = [&](SharedFd fd) -> Result<SharedFd> {
-    if (!directory) return fd;
-    ASSIGN_OR_RETURN(struct statx stx, StatName(*fd, ""));
-    if (!S_ISDIR(stx.stx_mode)) return Errno(ENOTDIR);
-    return fd;
-  };
-  if (SharedFd fd = pins_.Find(id)) return checked(std::move(fd));
-  HotFds::Kind known = kind;
-  if (SharedFd fd = hot_.Find(id, &known)) {
-    if (!directory || known == kind) return fd;
-    ASSIGN_OR_RETURN(fd, checked(std::move(fd)));
-    hot_.Insert(id, fd, kind);
-    return fd;
-  }
-  SharedFd shared;
-  if (auto located = Locate(id)) {
-    int flags = O_PATH | (directory ? O_DIRECTORY : 0);
-    ASSIGN_OR_RETURN(UniqueFd fd,
-                     OpenHandle(*located->fs, located->handle, flags));
-    shared = std::make_shared<const UniqueFd>(std::move(fd));
-  } else if (IsTableId(id)) {
-    ASSIGN_OR_RETURN(NodeTable::Found found, table_.Get(id));
-    if (found.name) {
-      ASSIGN_OR_RETURN(found.fd, FindByName(found.numbers, *found.name, names));
-    }
-    ASSIGN_OR_RETURN(
-        shared, checked(std::make_shared<const UniqueFd>(std::move(found.fd))));
-  } else {
-    return Errno(ESTALE);
-  }
-  hot_.Insert(id, shared, kind);
-  return shared;
-}
-
-Result<SharedFd> Nodes::Resolve(NodeId id) {
-  return ResolveWith(id, HotFds::Kind::kFile, kMostNames);
-}
-
-Result<SharedFd> Nodes::ResolveDir(NodeId id) {
-  return ResolveWith(id, HotFds::Kind::kDirectory, kMostNames);
-}
-
-Result<Nodes::Opened> Nodes::Open(NodeId id, int flags) {
-  ASSIGN_OR_RETURN(SharedFd path, Resolve(id));
-  ASSIGN_OR_RETURN(struct statx stx, StatName(*path, ""));
-  if (S_ISLNK(stx.stx_mode)) return Errno(ELOOP);
-  if (!S_ISREG(stx.stx_mode) && !S_ISDIR(stx.stx_mode)) return Errno(ENXIO);
-  if (id != kRootNode && stx.stx_nlink > 0) {
-    if (auto located = Locate(id)) {
-      ASSIGN_OR_RETURN(UniqueFd fd,
-                       OpenHandle(*located->fs, located->handle, flags));
-      return Opened{.fd = std::move(fd), .stx = stx};
-    }
-  }
-  ASSIGN_OR_RETURN(UniqueFd fd, Reopen(*path, flags & ~O_NOFOLLOW));
-  return Opened{.fd = std::move(fd), .stx = stx};
-}
-
-UniqueFd Nodes::OpenProcFds() {
-  return UniqueFd(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
 Status Nodes::TakeOver(Vault& vault) {

@@ -52,19 +52,27 @@ absl::StatusOr<UniqueFd> ListenAt(const std::string& path) {
     errno = ENAMETOOLONG;
     return fail("make");
   }
-  path.copy(address.sun_path, path.size());
   if (mkdir(kControlDirectory, 0700) != 0 && errno != EEXIST) {
     return fail("make the directory of");
   }
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail("make");
-  unlink(path.c_str());
+  // It gets its name when it is listened at: until then it would look like one
+  // that was left behind (daemon/control/stale_sockets.h).
+  const std::string unnamed =
+      absl::StrCat(kControlDirectory, "/.", getpid(), "-new");
+  unnamed.copy(address.sun_path, unnamed.size());
+  unlink(unnamed.c_str());
   mode_t old = umask(0177);
   int bound =
       bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address));
   umask(old);
   if (bound != 0) return fail("make");
-  if (listen(fd.get(), 16) != 0) return fail("listen at");
+  if (listen(fd.get(), 16) != 0 || rename(unnamed.c_str(), path.c_str()) != 0) {
+    absl::Status failed = fail("listen at");
+    unlink(unnamed.c_str());
+    return failed;
+  }
   return fd;
 }
 

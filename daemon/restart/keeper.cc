@@ -20,6 +20,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "daemon/log.h"
+#include "daemon/reload.h"
 #include "daemon/restart/asking.h"
 #include "daemon/restart/keeper_process.h"
 #include "daemon/restart/upgrade.h"
@@ -127,6 +128,9 @@ std::optional<ExitCode> Keeper::StartServer() {
     start_at_ = absl::Now() + kLongestPause;
     return std::nullopt;
   }
+  Log(LogLevel::kDebug,
+      absl::StrCat("server ", state_->counters().generation.load(),
+                   " is process ", server_.pid()));
   socket_ = std::move(pair->keeper);
   return std::nullopt;
 }
@@ -399,7 +403,7 @@ void Keeper::OnSignal() {
   signalfd_siginfo info;
   while (read(signals_.get(), &info, sizeof(info)) > 0) {
     if (info.ssi_signo == SIGHUP) {
-      reports_.Reload([&] { return ReopenLog(options_); });
+      reports_.Reload([&] { return handlefs::Reload(options_); });
       if (socket_) {
         (void)SendMessage(socket_, {.what = KeeperMessage::What::kReload}, {})
             .ok();

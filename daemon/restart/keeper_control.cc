@@ -4,12 +4,13 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "daemon/control/stale_sockets.h"
 #include "daemon/log.h"
+#include "daemon/mountinfo.h"
 #include "daemon/restart/keeper_process.h"
 #include "proto/flags.h"
 
@@ -30,14 +31,8 @@ double Since(int64_t since_ns) {
 // The number of the connection in /sys/fs/fuse/connections: the minor number of
 // the mount's device. Empty if the mount is not there.
 std::string ConnectionOf(const Mounted& mounted) {
-  std::ifstream mounts("/proc/self/mountinfo");
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream words(line);
-    std::string id, parent, device;
-    words >> id >> parent >> device;
-    if (id == mounted.mount_id) return device.substr(device.find(':') + 1);
-  }
-  return "";
+  auto mount = MountOfId(mounted.mount_id);
+  return mount ? mount->minor : "";
 }
 
 std::string ConnectionFile(const std::string& connection, const char* name) {
@@ -48,6 +43,7 @@ std::string ConnectionFile(const std::string& connection, const char* name) {
 
 void Keeper::Listen() {
   if (!prepared_.is_ours || geteuid() != 0) return;
+  RemoveStaleSockets(kControlDirectory);
   const std::string path = ControlPath(prepared_.mounted.mount_point);
   if (control_) {  // from the program before
     control_name_ = ControlName::At(path);

@@ -3,9 +3,11 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cstring>
+#include <span>
+#include <utility>
 
 #include "absl/status/status.h"
+#include "io/base/rights.h"
 
 namespace handlefs {
 
@@ -24,51 +26,19 @@ absl::StatusOr<KeeperSocket> MakeKeeperSocket() {
 
 Status SendMessage(BorrowedFd socket, const KeeperMessage& message,
                    BorrowedFd fd) {
-  KeeperMessage copy = message;
-  iovec part{&copy, sizeof(copy)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  if (fd) {
-    header.msg_control = control;
-    header.msg_controllen = sizeof(control);
-    cmsghdr* rights = CMSG_FIRSTHDR(&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    int number = fd.get();
-    std::memcpy(CMSG_DATA(rights), &number, sizeof(number));
-  }
-  ssize_t n;
-  do {
-    n = sendmsg(socket.get(), &header, MSG_NOSIGNAL);
-  } while (n < 0 && errno == EINTR);
-  return Check(n);
+  return SendWithFd(socket, std::as_bytes(std::span(&message, 1)), fd);
 }
 
 Result<std::optional<Received>> ReceiveMessage(BorrowedFd socket) {
   Received out;
-  iovec part{&out.message, sizeof(out.message)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof(control);
-  ssize_t n;
-  do {
-    n = recvmsg(socket.get(), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  } while (n < 0 && errno == EINTR);
-  if (n < 0 && errno == ECONNRESET) return std::optional<Received>();
-  if (n < 0) return LastErrno();
-  if (cmsghdr* rights = CMSG_FIRSTHDR(&header);
-      rights != nullptr && rights->cmsg_type == SCM_RIGHTS) {
-    int number;
-    std::memcpy(&number, CMSG_DATA(rights), sizeof(number));
-    out.fd = UniqueFd(number);
+  auto packet = ReceiveWithFd(
+      socket, std::as_writable_bytes(std::span(&out.message, 1)), MSG_DONTWAIT);
+  if (!packet.ok()) {
+    if (packet.error() == Errno(ECONNRESET)) return std::optional<Received>();
+    return packet.error();
   }
-  if (n != sizeof(out.message)) return std::optional<Received>();
+  out.fd = std::move(packet->fd);
+  if (packet->size != sizeof(out.message)) return std::optional<Received>();
   return std::optional<Received>(std::move(out));
 }
 

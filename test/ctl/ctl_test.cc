@@ -82,23 +82,6 @@ TEST_CASE("text for people", "[ctl]") {
   CHECK(ToText(nlohmann::ordered_json::parse(R"({"ok":true})")).empty());
 }
 
-TEST_CASE("the mount on top", "[ctl]") {
-  const char* table =
-      "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
-      "30 21 0:40 / /mnt/a\\040b rw shared:1 master:2 - fuse.handlefs /srv "
-      "rw\n"
-      "31 21 0:41 / /mnt rw - fuse.handlefs /srv rw\n"
-      "32 31 0:42 / /mnt rw - tmpfs tmpfs rw\n";
-  auto find = [&](const std::string& point) {
-    std::istringstream lines(table);
-    return FindMount(lines, point);
-  };
-  CHECK(find("/mnt/a b") ==
-        MountLine{.id = "30", .minor = "40", .type = "fuse.handlefs"});
-  CHECK(find("/mnt")->type == "tmpfs");
-  CHECK_FALSE(find("/mn"));
-}
-
 TEST_CASE("targets", "[ctl]") {
   auto named = [](const std::string& target) {
     auto found = FindTarget(target);

@@ -3,15 +3,21 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <sstream>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "io/base/fd.h"
 #include "temporary.h"
 
@@ -26,9 +32,11 @@ class CapturedStderr {
     dup2(file.get(), STDERR_FILENO);
   }
   ~CapturedStderr() {
+    FlushLog();
+    SetLogMount("");
     unsetenv("JOURNAL_STREAM");
     dup2(saved_.get(), STDERR_FILENO);
-    (void)SetLog("stderr", LogLevel::kInfo);
+    (void)SetLog("stderr", LogLevel::kInfo).ok();
   }
   std::string Text() const { return ReadAll(path_); }
   // As systemd does it for a service whose stderr is the journal.
@@ -159,6 +167,116 @@ TEST_CASE("the trace is written as it is, whatever the level", "[log]") {
   CHECK(captured.Text() == "-> LOOKUP %s 100%\n\n");
 }
 
+TEST_CASE("a folder may have a level of its own", "[log]") {
+  CapturedStderr captured;
+  LogLevels levels;
+  REQUIRE(LogLevels::Parse(levels, "warning,io=debug,restart=error").ok());
+  CHECK(SetLog("stderr", levels).ok());
+  LogOf(LogFolder::kIo, LogLevel::kDebug, "io");
+  LogOf(LogFolder::kHandles, LogLevel::kInfo, "handles");
+  LogOf(LogFolder::kRestart, LogLevel::kWarning, "restart");
+  Log(LogLevel::kError, "of the file", {}, "../daemon/restart/keeper.cc", 1);
+  Log(LogLevel::kWarning, "hushed", {}, "../daemon/restart/keeper.cc", 2);
+  Log(LogLevel::kWarning, "said", {}, "../daemon/mount.cc", 3);
+  CHECK(captured.Text() ==
+        "handlefs: io\nhandlefs: error: of the file\n"
+        "handlefs: warning: said\n");
+  CHECK(Logs(LogFolder::kIo, LogLevel::kDebug));
+  CHECK_FALSE(Logs(LogFolder::kProto, LogLevel::kInfo));
+}
+
+TEST_CASE("levels and format change while it runs", "[log]") {
+  CapturedStderr captured;
+  CHECK(SetLog("stderr", LogLevel::kError).ok());
+  OneOfEach();
+  SetLogStyle(LogLevel::kWarning, LogFormat::kJournal);
+  OneOfEach();
+  CHECK(captured.Text() ==
+        "handlefs: error: e\n<3>handlefs: error: e\n"
+        "<4>handlefs: warning: w\n");
+}
+
+TEST_CASE("what one call says too often is counted", "[log]") {
+  CapturedStderr captured;
+  CHECK(SetLog("stderr", LogLevel::kInfo).ok());
+  for (int i = 0; i < 100; ++i) {
+    Log(LogLevel::kWarning, "again " + std::to_string(i), {}, "a.cc", 1);
+    if (i == 50) Log(LogLevel::kInfo, "another", {}, "a.cc", 2);
+  }
+  std::string expected;
+  for (int i = 0; i < 10; ++i) {
+    expected += "handlefs: warning: again " + std::to_string(i);
+    expected += i == 9 ? " (more like it are counted for a minute)\n" : "\n";
+  }
+  expected += "handlefs: another\n";
+  CHECK(captured.Text() == expected);
+  FlushLog();
+  expected += "handlefs: warning: again 99 ... and 89 more like it\n";
+  CHECK(captured.Text() == expected);
+  FlushLog();
+  CHECK(captured.Text() == expected);
+}
+
+TEST_CASE("a child does not say what its parent has counted", "[log]") {
+  CapturedStderr captured;
+  CHECK(SetLog("stderr", LogLevel::kInfo).ok());
+  for (int i = 0; i < 20; ++i) Log(LogLevel::kInfo, "p", {}, "a.cc", 10);
+  const std::string before = captured.Text();
+  pid_t child = fork();
+  if (child == 0) {
+    FlushLog();
+    _exit(0);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  CHECK(captured.Text() == before);
+}
+
+TEST_CASE("JSON: one object in a line", "[log]") {
+  CapturedStderr captured;
+  CHECK(SetLog("stderr", LogLevel::kInfo, LogFormat::kJson).ok());
+  SetLogMount("/mnt/a \xff\"b\n");
+  Log(LogLevel::kWarning, "bytes \x01\xc3\x28\xf0\x9f \n\"\\ \xc3\xa4",
+      {.op = "LOOKUP", .error = ENOSPC}, "../daemon/restart/keeper.cc", 1);
+  SetLogMount("");
+  Log(LogLevel::kError, "plain");
+  LogTrace("rx 8 LOOKUP");
+  std::istringstream lines(captured.Text());
+  std::vector<nlohmann::json> objects;
+  for (std::string line; std::getline(lines, line);) {
+    // It throws at what is no JSON, or no UTF-8.
+    objects.push_back(nlohmann::json::parse(line));
+  }
+  REQUIRE(objects.size() == 3);
+  CHECK(objects[0]["level"] == "warning");
+  CHECK(objects[0]["folder"] == "restart");
+  CHECK(objects[0]["pid"] == getpid());
+  CHECK(objects[0]["op"] == "LOOKUP");
+  CHECK(objects[0]["errno"] == "ENOSPC");
+  CHECK(objects[0]["mount"] == "/mnt/a \xef\xbf\xbd\"b\n");
+  CHECK(objects[0]["message"] ==
+        "bytes \x01\xef\xbf\xbd(\xef\xbf\xbd \n\"\\ \xc3\xa4");
+  absl::Time time;
+  std::string why;
+  CHECK(absl::ParseTime(absl::RFC3339_full,
+                        objects[0]["time"].get<std::string>(), &time, &why));
+  CHECK(time <= absl::Now());
+  CHECK(objects[1].size() == 5);  // no mount, op, errno
+  CHECK(objects[1]["message"] == "plain");
+  CHECK(objects[2]["message"] == "rx 8 LOOKUP");
+  CHECK(objects[2]["folder"] == "proto");
+  CHECK(objects[2]["level"] == "debug");
+}
+
+TEST_CASE("no name makes a line of its own", "[log]") {
+  CapturedStderr captured;
+  CHECK(SetLog("stderr", LogLevel::kInfo).ok());
+  Log(LogLevel::kInfo, "a\nhandlefs: error: forged\x1b[2J\x7f\xff");
+  CHECK(captured.Text() ==
+        "handlefs: a\\nhandlefs: error: forged\\x1b[2J\\x7f\xff\n");
+}
+
 TEST_CASE("messages are no format strings", "[log]") {
   CapturedStderr captured;
   CHECK(SetLog("stderr", LogLevel::kInfo).ok());
@@ -172,7 +290,10 @@ TEST_CASE("lines of several threads do not mix", "[log]") {
   std::vector<std::thread> threads;
   for (char c : {'a', 'b', 'c', 'd'}) {
     threads.emplace_back([c] {
-      for (int i = 0; i < 200; ++i) Log(LogLevel::kInfo, std::string(300, c));
+      // A place in the code of its own each time: none says too much.
+      for (int i = 0; i < 200; ++i) {
+        Log(LogLevel::kInfo, std::string(300, c), {}, "file.cc", c * 1000 + i);
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();

@@ -1,10 +1,13 @@
 """Names: links, renames, removal, long paths, special files."""
 
 import os
+import shutil
 import stat
+import subprocess
 
 import syscalls
-from procs import attempt
+from harness import shell
+from procs import attempt, until
 from registry import test
 from syscalls import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT
 from trees import read, write
@@ -306,6 +309,31 @@ def unix_sockets(t):
     t.eq(client.recv(9), b"hello", "data")
     t.check(stat.S_ISSOCK(os.lstat(path).st_mode), "it is a socket")
     os.chdir("/")
+
+
+@test(only="a bind mount joins them")
+def host_and_mount_are_not_joined(t):
+    """Sockets and FIFOs do not lead from the mount to the host, and the host may write to what runs from the mount: README says so."""
+    import socket
+    server = socket.socket(socket.AF_UNIX)
+    os.chdir(t.src)
+    server.bind("joined")
+    server.listen()
+    os.mkfifo("fifo")
+    shell("cp", shutil.which("sleep"), "program")
+    reader = os.open("fifo", os.O_RDONLY | os.O_NONBLOCK)
+    os.chdir(t.mnt)
+    t.sees_host_changes("new names")
+    t.eq(attempt(socket.socket(socket.AF_UNIX).connect, "joined"), "ECONNREFUSED", "connect")
+    t.eq(attempt(os.open, "fifo", os.O_WRONLY | os.O_NONBLOCK), "ENXIO", "the FIFO")
+    with subprocess.Popen([os.path.join(t.mnt, "program"), "100"]) as running:
+        until(lambda: os.readlink(f"/proc/{running.pid}/exe").startswith(t.mnt), "it runs from the mount")
+        t.eq(attempt(os.open, "program", os.O_WRONLY), "ETXTBSY", "writing to it through the mount")
+        os.close(os.open(os.path.join(t.src, "program"), os.O_WRONLY))
+        running.kill()
+    os.chdir("/")
+    os.close(reader)
+    server.close()
 
 
 @test()

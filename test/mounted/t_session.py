@@ -319,6 +319,40 @@ def killed_daemon_leaves_no_hang(t):
         until(lambda: subprocess.run(["umount", target], stderr=subprocess.DEVNULL).returncode == 0, "umount")
 
 
+@test(scope="fs", only=OWN, unless_standin="the stand-in's daemon has no socket", unless_kills="its servers start keepers of their own")
+def sockets_of_killed_daemons_go(t):
+    """The control socket that a killed daemon left is taken away by the next start, those of daemons that run stay."""
+    sockets = lambda: set(os.listdir("/run/handlefs"))
+    lives = t.serve(t.src)
+    until(lambda: sockets(), "the first daemon listens")
+    before = sockets()
+    source, target = places(t)
+    pids = background(t, source, target)
+    left = sockets() - before
+    t.eq(len(left), 1, f"sockets of the second daemon: {left}")
+    # Both at once: a server without its keeper would start another.
+    servers = []
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+        servers += map(int, read(f"/proc/{pid}/task/{pid}/children").split())
+    t.check(servers, "the keeper has no server")
+    for pid in (*pids, *servers):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in (*pids, *servers):
+        os.kill(pid, signal.SIGKILL)
+    for pid in (*pids, *servers):
+        # The server comes to us when its keeper is gone.
+        until(lambda pid=pid: attempt(os.waitpid, pid, os.WNOHANG) == "ECHILD" and not os.path.exists(f"/proc/{pid}"), "the second daemon is dead")
+    detach(target)
+    t.eq(sockets(), before | left, "after the kill")
+    third = t.serve(source, at=t.place("third"))
+    until(lambda: len(sockets()) == len(before) + 1, f"sockets of two daemons: {sockets()}")
+    t.check(not left & sockets(), "the dead one's socket is still there")
+    t.check(before <= sockets(), "a living one's socket is gone")
+    t.end(third)
+    t.end(lives)
+
+
 @test(smoke=True)
 def mount_over_its_own_source(t):
     """A tree can be served over itself, or at a place inside of itself, without a deadlock."""

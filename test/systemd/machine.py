@@ -14,7 +14,7 @@ import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TOP = os.path.realpath(os.path.join(HERE, "../.."))
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "fuse3", "mount", "git", "python3")
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "fuse3", "mount", "git", "python3", "autofs")
 PATIENCE = 60.0  # after this long a state that should come is declared missing
 # They would touch the kernel, which is everybody's, or wait for what is not there.
 MASKED = ("systemd-sysctl.service", "systemd-modules-load.service", "systemd-binfmt.service", "systemd-udevd.service",
@@ -61,6 +61,8 @@ class Machine:
         subprocess.run(["cp", "-a", "--reflink=auto", base, self.root], check=True)
         for unit in MASKED:
             self.link("/dev/null", f"/etc/systemd/system/{unit}")
+        # Its test starts it.
+        self.remove("/etc/systemd/system/multi-user.target.wants/autofs.service")
         self.write("/etc/machine-id", "")
         self.write("/etc/fstab", "")
         self.write("/etc/systemd/journald.conf.d/test.conf", "[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\n")
@@ -96,6 +98,10 @@ class Machine:
         if os.path.lexists(place):
             os.unlink(place)
         os.symlink(target, place)
+
+    def remove(self, path):
+        if os.path.lexists(self.root + path):
+            os.unlink(self.root + path)
 
     def read(self, path):
         """A file as the processes in there see it, mounts included."""

@@ -111,3 +111,29 @@ def fstab(t):
     finally:
         t.m.write("/etc/fstab", "")
         t.m.run("systemctl daemon-reload")
+
+
+@test()
+def autofs_map(t):
+    """The example map of autofs mounts when somebody looks, under both names of the type, and again after it was idle."""
+    source = t.tree("/srv/source")
+    t.place("/srv/auto")
+    t.m.write("/etc/auto.handlefs", example("auto.handlefs"))
+    t.m.write("/etc/auto.master.d/handlefs.autofs", "/srv/auto  /etc/auto.handlefs  --timeout=1\n")
+    try:
+        t.m.must("systemctl start autofs")
+        until(lambda: t.mounted("/srv/auto") == "autofs", "autofs watches the directory")
+        for name in ("data", "quiet"):
+            place = f"/srv/auto/{name}"
+            t.check(not t.mounted(place), f"{place} is mounted before anybody looks")
+            t.check(t.m.must(f"cat {place}/hello") == f"hello from {source}\n", f"{place} shows something else")
+            t.check(t.mounted(place) == "fuse.handlefs", f"{place} is not our mount but '{t.mounted(place)}'")
+            until(lambda: not t.mounted(place), f"{place} goes when it is idle")
+            t.check(t.m.must(f"cat {place}/hello") == f"hello from {source}\n", f"{place} does not come again")
+        options = t.m.must("findmnt -no OPTIONS --mountpoint /srv/auto/quiet")
+        t.check({"ro", "noexec"} <= set(options.strip().split(",")), f"options of the map: {options}")
+        t.check(t.m.run("ls /srv/auto/none").code != 0, "a name that is not in the map is there")
+    finally:
+        t.m.must("systemctl stop autofs")
+        t.m.must("rm -f /etc/auto.handlefs /etc/auto.master.d/handlefs.autofs")
+    t.check(not t.mounted("/srv/auto"), "autofs leaves its mount")

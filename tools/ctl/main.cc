@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "command.h"
+#include "daemon/mountinfo.h"
 #include "io/base/fd.h"
 #include "target.h"
 
@@ -136,7 +137,7 @@ ExitStatus Run(const Command& command) {
   }
   if (auto failure = AbortMount(target.mount_point)) return Report(*failure);
   Json done = {{"ok", true}, {"by", "handlefsctl"}};
-  if (FindMount(target.mount_point)) {
+  if (TopMountAt(target.mount_point)) {
     done["dead_mount"] = target.mount_point;
     done["cure"] = absl::StrCat("umount ", target.mount_point);
   }

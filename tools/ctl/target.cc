@@ -6,11 +6,10 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/mountinfo.h"
 #include "daemon/restart/control_socket.h"
 #include "io/base/fd.h"
 
@@ -20,20 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kType[] = "fuse.handlefs";
-
-// "\040" and its like.
-std::string Unescaped(const std::string& text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      out += static_cast<char>(std::stoi(text.substr(i + 1, 3), nullptr, 8));
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
 
 Failure NoMount(const std::string& what) {
   return {ExitStatus::kUnreachable, what};
@@ -78,35 +63,13 @@ std::variant<std::string, Failure> ResolveParent(fs::path path) {
 
 }  // namespace
 
-std::optional<MountLine> FindMount(std::istream& mountinfo,
-                                   const std::string& point) {
-  std::optional<MountLine> found;
-  for (std::string line; std::getline(mountinfo, line);) {
-    std::istringstream words(line);
-    std::string id, parent, device, root, where, word, type;
-    words >> id >> parent >> device >> root >> where;
-    while (words >> word && word != "-") {
-    }
-    words >> type;
-    if (Unescaped(where) != point) continue;
-    found = MountLine{
-        .id = id, .minor = device.substr(device.find(':') + 1), .type = type};
-  }
-  return found;
-}
-
-std::optional<MountLine> FindMount(const std::string& point) {
-  std::ifstream mountinfo("/proc/self/mountinfo");
-  return FindMount(mountinfo, point);
-}
-
 std::variant<Target, Failure> FindTarget(const std::string& named) {
   if (named.ends_with(".sock"))
     return Target{.socket = named, .mount_point = ""};
   auto resolved = ResolveParent(named);
   if (auto* failure = std::get_if<Failure>(&resolved)) return *failure;
   std::string point = std::get<std::string>(resolved);
-  auto mount = FindMount(point);
+  auto mount = TopMountAt(point);
   if (!mount) {
     // Nothing is mounted there, so it may be looked at: a link to it?
     std::error_code error;
@@ -115,7 +78,7 @@ std::variant<Target, Failure> FindTarget(const std::string& named) {
       resolved = ResolveParent(fs::path(point).parent_path() / link);
       if (auto* failure = std::get_if<Failure>(&resolved)) return *failure;
       point = std::get<std::string>(resolved);
-      mount = FindMount(point);
+      mount = TopMountAt(point);
     }
   }
   if (auto failure = WhyNotOurs(point, mount)) return *failure;
@@ -123,7 +86,7 @@ std::variant<Target, Failure> FindTarget(const std::string& named) {
 }
 
 std::optional<Failure> AbortMount(const std::string& point) {
-  auto mount = FindMount(point);
+  auto mount = TopMountAt(point);
   if (auto failure = WhyNotOurs(point, mount)) return failure;
   const std::string path =
       absl::StrCat("/sys/fs/fuse/connections/", mount->minor, "/abort");
@@ -137,7 +100,7 @@ std::optional<Failure> AbortMount(const std::string& point) {
             : ""));
   }
   // The number may have become another mount's meanwhile.
-  if (FindMount(point) != mount) {
+  if (TopMountAt(point) != mount) {
     return NoMount(absl::StrCat(point, " is just being unmounted or mounted"));
   }
   if (write(file.get(), "1", 1) != 1) {

@@ -3,7 +3,6 @@
 #ifndef HANDLEFS_TOOLS_CTL_TARGET_H_
 #define HANDLEFS_TOOLS_CTL_TARGET_H_
 
-#include <istream>
 #include <optional>
 #include <string>
 #include <variant>
@@ -11,18 +10,6 @@
 #include "exit_status.h"
 
 namespace handlefs::ctl {
-
-// A line of mountinfo.
-struct MountLine {
-  std::string id;
-  std::string minor;  // of the device: the number of the FUSE connection
-  std::string type;
-  friend bool operator==(const MountLine&, const MountLine&) = default;
-};
-// What is on top at `point`.
-std::optional<MountLine> FindMount(std::istream& mountinfo,
-                                   const std::string& point);
-std::optional<MountLine> FindMount(const std::string& point);
 
 struct Target {
   std::string socket;

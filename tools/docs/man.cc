@@ -55,6 +55,8 @@ std::string Item(const OptionRow& row) {
   Fact(out, "Kernel", row.kernel);
   if (row.change == OptionChange::kByRemount) {
     out += "A remount changes it under the live mount.\n";
+  } else if (row.change == OptionChange::kByReload) {
+    out += "SIGHUP changes it under the live mount.\n";
   }
   return out;
 }
