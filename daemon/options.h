@@ -95,6 +95,7 @@ struct Options {
   Switch trace = Switch::kOff;
   std::string log = "auto";
   LogLevel log_level = LogLevel::kInfo;
+  std::string metrics_file;  // empty: none
 
   // In the order in which they took effect.
   std::vector<GivenOption> given;

@@ -24,7 +24,8 @@ struct KeeperMessage {
     kHandOver,  // stop reading, finish what was begun, leave the rest
     kStop,      // the mount is detached: end
     kReload,    // open the log again
-    kControl,   // a connection of the control socket comes along
+    kControl,   // a connection of the control socket comes along; kind:
+                // ServerWork::What; value: its argument
   };
   What what = What::kKeep;
   uint32_t kind = 0;  // Vault::Kind, 0 where it is not told

@@ -11,7 +11,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "daemon/restart/control_socket.h"
+#include "daemon/control/socket.h"
 #include "io/base/fd.h"
 
 namespace handlefs::ctl {
