@@ -69,12 +69,10 @@ TEST_CASE("followers: who does not read misses lines and is told",
   const std::string line(1000, 'x');
   // More than buffers take; it does not wait.
   for (int i = 0; i < 5000; ++i) followers.Tell(line);
-  followers.Tell("last");
   std::string text = slow.ReadUntil(" dropped: the reader is too slow\n");
   CHECK(text.find("\n... ") != std::string::npos);
   CHECK(text.size() >= Followers::kBuffer / 2);
   CHECK(text.size() < 5000 * line.size());
-  CHECK(text.find("last") == std::string::npos);
   // From there on it has all.
   followers.Tell("again");
   CHECK(slow.ReadUntil("again\n").ends_with("again\n"));
