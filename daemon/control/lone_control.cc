@@ -94,6 +94,7 @@ nlohmann::ordered_json LoneControl::StatusOf() const {
   status["uptime_seconds"] =
       absl::ToDoubleSeconds(absl::Now() - absl::FromUnixNanos(began_ns_));
   if (auto waiting = WaitingIn(mounted_)) status["in_flight"] = *waiting;
+  status["trace"] = server_.stats().trace() != TraceLevel::kOff ? "on" : "off";
   return status;
 }
 

@@ -70,7 +70,10 @@ ExitCode Keeper::Run() {
   }
   if (change_ != Change::kLeave) store_.Forget();
   control_name_.Remove();
-  metrics_.End([this] { return ToPrometheus(Report()); });
+  // The next process writes at once: nobody waits for this one.
+  if (change_ != Change::kLeave) {
+    metrics_.End([this] { return ToPrometheus(Report()); });
+  }
   DismissGuard(std::move(guard_));
   EndChange("the mount has ended");
   return *result_;

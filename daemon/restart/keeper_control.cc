@@ -148,6 +148,7 @@ nlohmann::ordered_json Keeper::StatusOf() const {
   if (auto waiting = WaitingIn(prepared_.mounted)) {
     status["in_flight"] = *waiting;
   }
+  status["trace"] = stats_->trace() != TraceLevel::kOff ? "on" : "off";
   if (auto session = state_->session()) {
     status["dialect"] = session->dialect.data();
     status["protocol"] =

@@ -137,6 +137,7 @@ Stats::~Stats() {
 
 std::unique_ptr<Stats> Stats::In(std::span<std::byte> area, TraceLevel trace) {
   static_assert(std::is_trivially_destructible_v<Layout>);
+  if (area.size() < sizeof(Layout)) std::abort();  // of a fixed size: a bug
   auto* layout = reinterpret_cast<Layout*>(area.data());
   if (layout->magic != kMagic || layout->version != kVersion ||
       layout->size != sizeof(Layout)) {

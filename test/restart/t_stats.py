@@ -18,6 +18,7 @@ from daemon import control_path
 from procs import Actor, attempt, until
 from registry import test
 from t_control import ctl, says
+from t_failures import new_keeper
 
 HUNG = os.path.join(os.path.dirname(os.path.realpath(harness.__file__)), "hung.py")
 
@@ -107,7 +108,7 @@ def stats_count_requests(t):
 
 @test(scope="fs")
 def stats_outlive_the_server(t):
-    """Counters go on over handlefsctl restart, upgrade and a killed server."""
+    """Counters go on over handlefsctl restart, upgrade, a killed server and a killed keeper."""
     daemon = t.serve(cache="none")
     asked = 0
 
@@ -128,6 +129,9 @@ def stats_outlive_the_server(t):
     stats = ask(t, daemon, "stats")
     t.eq((stats["generation"], stats["crashes"]), (4, 1), "servers")
     t.check(stats["server"] == daemon.server(), "the present server")
+    new_keeper(t, daemon)
+    until(daemon.answers, "the new keeper answers")
+    some()
 
 
 @test(smoke=True, scope="fs")
