@@ -204,14 +204,14 @@ void Server::TellTrace(const std::string& text) const {
 }
 
 // The host's path of the node that a request is about, where it is at hand: not
-// where looking for it could wait.
+// where looking for it could wait. The root's says nothing.
 std::optional<std::string> Server::PathForTrace(
     const abi::InHeader& header) const {
   const proto::OpRow* row = proto::FindRow(header.opcode);
   const NodeId node{header.nodeid};
   if (row == nullptr || row->reply == proto::ReplyKind::kNever ||
-      node == kNoNode || phase_.load() != Phase::kServing ||
-      GoesToPool(*row, node)) {
+      node == kNoNode || node == kRootNode ||
+      phase_.load() != Phase::kServing || GoesToPool(*row, node)) {
     return std::nullopt;
   }
   auto path = nodes_.HostPath(node);
