@@ -343,7 +343,7 @@ def drain_finishes(t):
         fcntl.flock(holder, fcntl.LOCK_EX)
         waiter = subprocess.Popen(["flock", path, "true"], stdin=subprocess.DEVNULL)
         until(lambda: any(r["where"] == "lock" for r in ask(t, daemon, "stats")["in_flight"]), "the lock is waited for")
-        code, _, err = ctl(t, daemon.mount, "drain", "0")
+        code, _, err = ctl(t, daemon.mount, "drain", "1")
         t.check(code == 1 and "not drained" in err and "SETLKW" in err, f"drain: {code} {err}")
         fcntl.flock(holder, fcntl.LOCK_UN)
         t.eq(waiter.wait(30), 0, "the waiter")
