@@ -64,6 +64,8 @@ class ControlPort {
   void Close();
   // Readable when Collect has something to do; none if it is not open.
   BorrowedFd fd() const { return events_; }
+  // Somebody has not said all yet: Collect is to be called again.
+  bool waits() const { return !clients_.empty(); }
   // The commands that are there now.
   std::vector<ControlRequest> Collect();
 

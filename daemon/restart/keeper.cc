@@ -180,7 +180,7 @@ void Keeper::Wait() {
   if (fds[0].revents != 0) OnSignal();
   if (fds[2].revents != 0) ReadMessages();
   if (fds[3].revents != 0) OnUnmounted();
-  OnControl();
+  if (fds[4].revents != 0 || port_.waits()) OnControl();
   if (fds[5].revents != 0) OnProgramAnswered();
   drain_.Look(prepared_.mounted, *stats_);
   metrics_.Look([this] { return ToPrometheus(Report()); });
