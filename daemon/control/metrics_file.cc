@@ -68,6 +68,8 @@ void MetricsFile::Begin(const std::string& text) {
   const std::string temporary = path_ + ".tmp";
   writer_ = Child::Fork();
   if (!writer_.is_child()) return;
+  // It may hang, and must not keep the device open then.
+  close_range(3, ~0U, 0);
   Status written = WriteAndRename(temporary, path_, text);
   _exit(written.ok() ? 0 : written.error().value());
 }
