@@ -26,13 +26,19 @@ struct Dispatch {
   static void Finish(Server& server, io::Packet& packet, Errno error) {
     server.TraceReply(packet.raw,
                       proto::MakeErrorHeader(packet.token.unique(), error), {});
+    server.stats_->End(packet, error.value());
     packet.token.ReplyError(error);
   }
   static void Finish(Server& server, io::Packet& packet, size_t payload) {
     server.TraceReply(packet.raw,
                       proto::MakeOutHeader(packet.token.unique(), payload),
                       packet.token.payload().first(payload));
+    server.stats_->End(packet, 0, packet.token.payload().first(payload));
     packet.token.Reply(payload);
+  }
+  static void FinishSilently(Server& server, io::Packet& packet) {
+    server.stats_->End(packet, 0);
+    packet.token.NoReply();
   }
 
   // The request, vouched for by the handles that came with it.
@@ -96,7 +102,7 @@ struct Dispatch {
     if (auto request = proto::Decode<kOp>(packet.raw); request.ok()) {
       (server.ops_.*kMethod)(OpContext{}, *request);
     }
-    packet.token.NoReply();
+    FinishSilently(server, packet);
   }
 
   // Answered when the lock is free.
@@ -142,11 +148,13 @@ struct Dispatch {
     }
     return Data<kOp, kMethod>(server, context, raw, out);
   }
-  static void Ignore(Server&, io::Packet& packet) { packet.token.NoReply(); }
+  static void Ignore(Server& server, io::Packet& packet) {
+    FinishSilently(server, packet);
+  }
   static void Interrupt(Server& server, io::Packet& packet) {
     auto request = proto::Decode<Opcode::kInterrupt>(packet.raw);
     if (request.ok()) server.Interrupt(Unique{request->in.unique});
-    packet.token.NoReply();
+    FinishSilently(server, packet);
   }
 
   struct Binder {
@@ -298,6 +306,7 @@ void Server::Run(io::Packet packet, Place place) {
     Dispatch::Finish(*this, packet, status.error());
   } else if (pool_ != nullptr) {
     uint32_t group = nodes_.FsOf(NodeId{packet.raw.header.nodeid}).index;
+    stats_->Queue(packet);
     pool_->Submit(group, std::move(packet));
   } else {
     Run(std::move(packet), Place::kPool);
@@ -306,6 +315,7 @@ void Server::Run(io::Packet packet, Place place) {
 
 void Server::OnPacket(io::Packet packet) {
   const abi::InHeader& header = packet.raw.header;
+  stats_->Begin(packet);
   TraceRequest(packet.raw);
   const proto::OpRow* row = proto::FindRow(header.opcode);
   if (row == nullptr) {
@@ -317,7 +327,7 @@ void Server::OnPacket(io::Packet packet) {
     if (row->op == Opcode::kInit && phase_.load() == Phase::kStarting) {
       Start(std::move(packet));
     } else if (silent) {
-      packet.token.NoReply();
+      Dispatch::FinishSilently(*this, packet);
     } else {
       Dispatch::Finish(*this, packet, Errno(EIO));
     }
@@ -338,6 +348,7 @@ void Server::OnPacket(io::Packet packet) {
   NodeId node{header.nodeid};
   if (GoesToPool(*row, node)) {
     uint32_t group = nodes_.FsOf(node).index;
+    stats_->Queue(packet);
     pool_->Submit(group, std::move(packet));
     return;
   }

@@ -98,6 +98,7 @@ struct Options {
   std::string log = "auto";
   LogLevels log_level;
   LogFormat log_format = LogFormat::kAuto;
+  std::string metrics_file;  // empty: none
 
   // In the order in which they took effect.
   std::vector<GivenOption> given;

@@ -382,6 +382,18 @@ constexpr OptionRow kRows[] = {
                           {"json", LogFormat::kJson},
                           {"journal", LogFormat::kJournal}});
          }},
+    {.group = kMessages,
+     .name = "metrics_file",
+     .metavar = "PATH",
+     .by_default = "(none)",
+     .help = "write counters for Prometheus there",
+     .more = "Replaced whole every 15 seconds and in the end, for the textfile "
+             "collector of a node exporter, which reads names that end with "
+             ".prom. PATH.tmp beside it is written to first. The start fails "
+             "with status 1 if that cannot be made.",
+     .cost = "a short process every 15 seconds",
+     .set = [](Options& o,
+               std::string_view v) { return TextValue(o.metrics_file, v); }},
     // Configuration and questions
     {.group = kAsk,
      .name = "config",

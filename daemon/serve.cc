@@ -13,6 +13,9 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/control/lone_control.h"
+#include "daemon/control/metrics_file.h"
+#include "daemon/control/server_control.h"
 #include "daemon/log.h"
 #include "daemon/mount.h"
 #include "daemon/reload.h"
@@ -161,22 +164,41 @@ void Report(const Options& options, const Prepared& prepared,
                   summary);
 }
 
+std::optional<StartError> RefuseMetricsFile(const Options& options) {
+  const std::string& path = options.metrics_file;
+  if (path.empty()) return std::nullopt;
+  Status good = TryReplaceFile(path);
+  if (good.ok()) return std::nullopt;
+  return StartError{
+      ExitCode::kUsage,
+      absl::StrCat("metrics_file=", path, ": cannot write there (", path,
+                   ".tmp): ", std::strerror(good.error().value()),
+                   "; name a file in a directory that is there")};
+}
+
 // What the first server of a mount says besides, while it runs.
-void Announce(const Options& options, const Prepared& prepared,
-              const Server& server, const io::DevTransport& transport,
-              ServiceReports& reports) {
+void Announce(const Options& options, const Prepared& prepared, Server& server,
+              const io::DevTransport& transport, ServiceReports& reports) {
   Report(options, prepared, server, reports);
+  Stats& stats = server.stats();
+  const HostFsSet& hosts = prepared.nodes->file_systems();
+  if (!hosts.main().has_handles && options.identity == Identity::kAuto) {
+    stats.NoteFallback("handles", hosts.why_not_handles());
+  }
   if (prepared.facts.is_device && options.transport == Transport::kAuto) {
     const UringParameter uring = ReadUringParameter();
     if (options.restart == Restart::kLossless) {
       if (uring == UringParameter::kOn) {
+        stats.NoteFallback("io_uring", kLosslessIsDev);
         Log(LogLevel::kInfo, std::string(kLosslessIsDev));
       }
     } else if (uring == UringParameter::kOff) {
+      stats.NoteFallback("io_uring", kUringIsOff);
       Log(LogLevel::kInfo, std::string(kUringIsOff));
     }
   }
   if (!transport.uses_io_uring()) {
+    stats.NoteFallback("submission by io_uring", "it cannot be set up");
     Log(LogLevel::kWarning,
         "io_uring is not to be had (kernel.io_uring_disabled, a seccomp "
         "filter, or the limit of locked memory): serving with poll and read");
@@ -298,6 +320,10 @@ ExitCode ServeAlone(const Options& options, Prepared& prepared,
   });
 
   std::atomic<bool> stopping{false};
+  LoneControl control(options, prepared.mounted, *prepared.nodes, server,
+                      **transport, [&] { (*transport)->Stop(); });
+  control.Start(prepared.is_ours ? LoneControl::Socket::kListen
+                                 : LoneControl::Socket::kNone);
   auto unmount = [&](int nth) {
     stopping.store(true);
     if (nth == 1) reports.Stopping("unmounting");
@@ -372,6 +398,7 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
   });
 
   std::atomic<bool> stopping{false}, handing_over{false};
+  ServerControl control(server, *prepared.nodes, **transport);
   Orders orders(keeper);
   orders.Start(
       [&](Received received) {
@@ -387,6 +414,12 @@ ExitCode ServeKept(const Options& options, Prepared& prepared, State& state,
           case KeeperMessage::What::kReload:
             // The keeper has said what is wrong with it.
             (void)Reload(options).ok();
+            break;
+          case KeeperMessage::What::kControl:
+            control.Do(
+                {.what = static_cast<ServerWork::What>(received.message.kind),
+                 .argument = received.message.value},
+                std::move(received.fd));
             break;
           default:
             break;
@@ -438,6 +471,7 @@ ExitCode Serve(const Options& options, const std::function<void()>& ready) {
       return *code;
     }
   }
+  if (auto refused = RefuseMetricsFile(options)) return Report(*refused);
   auto prepared = Prepare(options);
   if (auto* error = std::get_if<StartError>(&prepared)) return Report(*error);
   Prepared& mount = std::get<Prepared>(prepared);

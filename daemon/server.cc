@@ -10,6 +10,7 @@
 #include <span>
 
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "daemon/log.h"
@@ -23,6 +24,7 @@ constexpr absl::Duration kDrainTime = absl::Seconds(10);
 constexpr absl::Duration kHandOverTime = absl::Seconds(2);
 // Ticks of 10 ms between trims of what is only kept for speed.
 constexpr unsigned kTrimTicks = 100;
+constexpr std::chrono::milliseconds kPublishEvery{200};
 
 // Servers of one mount follow each other by one, so that no two are the same.
 uint32_t IncarnationOf(State* state) {
@@ -80,6 +82,10 @@ bool MayCallOff(const io::Packet& packet) {
 
 }  // namespace
 
+TraceLevel TraceOf(const Options& options) {
+  return options.trace == Switch::kOff ? TraceLevel::kOff : TraceLevel::kLines;
+}
+
 Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
                io::DevTransport& transport, const Continuity* continuity)
     : options_(options),
@@ -90,8 +96,12 @@ Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
       vault_(continuity == nullptr ? nullptr : &continuity->vault),
       ring_memory_(continuity == nullptr ? nullptr : continuity->rings),
       ask_(continuity == nullptr ? nullptr : continuity->ask),
+      stats_(state_ == nullptr
+                 ? Stats::Alone(TraceOf(options))
+                 : Stats::In(state_->stats_area(), TraceOf(options))),
       files_(IncarnationOf(state_), vault_),
       ops_(nodes, files_, transport, vault_) {
+  stats_->BeginServer();
   if (state_ != nullptr) {
     journal_.emplace(state_->journal(), state_->counters().generation.load());
     ops_.Restore(state_->counters().highest_backing);
@@ -99,9 +109,13 @@ Server::Server(const Options& options, const HostFacts& facts, Nodes& nodes,
   if (options.offload != Offload::kNever) {
     pool_ = std::make_unique<io::OffloadPool>(
         options.threads, [this] { OnThreadStart(); },
-        [this](io::Packet packet) { Run(std::move(packet), Place::kPool); });
+        [this](io::Packet packet) {
+          stats_->Run(packet);
+          Run(std::move(packet), Place::kPool);
+        });
     pool_->MayCallOff(&MayCallOff);
     pool_->OnCalledOff([this](const io::Packet& packet, Errno error) {
+      stats_->End(packet, error.value());
       TraceReply(packet.raw,
                  proto::MakeErrorHeader(packet.token.unique(), error), {});
     });
@@ -148,6 +162,7 @@ std::string Server::Transport() const {
 
 void Server::OnThreadStart() {
   ThreadStart();
+  stats_->JoinThread();
   size_t i = own_count_.fetch_add(1);
   if (i < kMaxThreads) {
     own_threads_[i].store(static_cast<uint32_t>(gettid()));
@@ -164,33 +179,60 @@ bool Server::IsOwnThread(uint32_t tid) const {
 }
 
 void Server::OnMalformed(size_t size) {
+  stats_->CountMalformed();
   Log(LogLevel::kWarning,
       absl::StrCat("a message of ", size, " bytes is no request"));
 }
 
 bool Server::TracesRaw() const {
-  return Logs(LogFolder::kProto, LogLevel::kDebug);
+  return stats_->trace() != TraceLevel::kOff &&
+         Logs(LogFolder::kProto, LogLevel::kDebug);
 }
 
 void Server::TraceRequest(const proto::RawRequest& raw) const {
-  if (options_.trace == Switch::kOff) return;
-  LogTrace(proto::ExplainRequest(raw, framing_.load()).text);
+  if (!Traces()) return;
+  std::string text = proto::ExplainRequest(raw, framing_.load()).text;
+  if (auto path = PathForTrace(raw.header)) {
+    text.insert(std::min(text.find('\n'), text.size()), " @ " + *path);
+  }
+  TellTrace(text);
   if (!TracesRaw()) return;
   auto header = std::as_bytes(std::span(&raw.header, 1));
   LogTrace(absl::StrCat("rx ", proto::HexOf(header), proto::HexOf(raw.fixed),
                         proto::HexOf(raw.tail)));
 }
 
+void Server::TellTrace(const std::string& text) const {
+  if (stats_->trace() != TraceLevel::kOff) LogTrace(text);
+  if (followers_.any()) followers_.Tell(text);
+}
+
+// The host's path of the node that a request is about, where it is at hand: not
+// where looking for it could wait. The root's says nothing.
+std::optional<std::string> Server::PathForTrace(
+    const abi::InHeader& header) const {
+  const proto::OpRow* row = proto::FindRow(header.opcode);
+  const NodeId node{header.nodeid};
+  if (row == nullptr || row->reply == proto::ReplyKind::kNever ||
+      node == kNoNode || node == kRootNode ||
+      phase_.load() != Phase::kServing || GoesToPool(*row, node)) {
+    return std::nullopt;
+  }
+  auto path = nodes_.HostPath(node);
+  if (!path.ok()) return std::nullopt;
+  return absl::Utf8SafeCEscape(*path);
+}
+
 void Server::TraceReply(const proto::RawRequest& raw,
                         const abi::OutHeader& header,
                         proto::Bytes payload) const {
-  if (options_.trace == Switch::kOff) return;
+  if (!Traces()) return;
   TraceReply(proto::AskedBy(raw, framing_.load()), header, payload);
 }
 
 void Server::TraceReply(const proto::Asked& asked, const abi::OutHeader& header,
                         proto::Bytes payload) const {
-  LogTrace(proto::ExplainReply(asked, header, payload).text);
+  TellTrace(proto::ExplainReply(asked, header, payload).text);
   if (!TracesRaw()) return;
   LogTrace(absl::StrCat("tx ",
                         proto::HexOf(std::as_bytes(std::span(&header, 1))),
@@ -198,11 +240,13 @@ void Server::TraceReply(const proto::Asked& asked, const abi::OutHeader& header,
 }
 
 io::LateReply Server::Defer(io::Packet& packet) const {
-  if (options_.trace == Switch::kOff) return packet.token.Defer();
-  proto::Asked asked = proto::AskedBy(packet.raw, framing_.load());
+  const Stats::Ticket ticket = stats_->Wait(packet);
+  std::optional<proto::Asked> asked;
+  if (Traces()) asked = proto::AskedBy(packet.raw, framing_.load());
   io::LateReply reply = packet.token.Defer();
-  reply.Watch([this, asked](const abi::OutHeader& header) {
-    TraceReply(asked, header, {});
+  reply.Watch([this, ticket, asked](const abi::OutHeader& header) {
+    stats_->End(ticket, -header.error);
+    if (asked) TraceReply(*asked, header, {});
   });
   return reply;
 }
@@ -215,6 +259,7 @@ void Server::Start(io::Packet packet) {
     }
     phase_.store(Phase::kFailed);
     TraceReply(p.raw, proto::MakeErrorHeader(p.token.unique(), error), {});
+    stats_->End(p, error.value());
     p.token.ReplyError(error);
     transport_.Stop();
   };
@@ -233,6 +278,7 @@ void Server::Start(io::Packet packet) {
     TraceReply(packet.raw,
                proto::MakeOutHeader(packet.token.unique(), sizeof(out)),
                packet.token.payload().first(sizeof(out)));
+    stats_->End(packet, 0);
     packet.token.Reply(sizeof(out));
   };
   if (auto* again = std::get_if<TryAgain>(&answer)) {
@@ -248,6 +294,7 @@ void Server::Start(io::Packet packet) {
         fail(Errno(EPROTO), absl::StrCat("transport=uring: ", why), packet);
         return;
       }
+      stats_->NoteFallback("io_uring", why);
       Log(LogLevel::kWarning,
           absl::StrCat("FUSE over io_uring is not to be had (", why,
                        "): serving over /dev/fuse"));
@@ -278,6 +325,13 @@ void Server::Start(io::Packet packet) {
 
 void Server::Settle(const Negotiated& negotiated) {
   ops_.policy() = MakePolicy(options_, negotiated);
+  if (options_.passthrough == Passthrough::kAuto &&
+      !negotiated.flags.Has(proto::init::kPassthrough)) {
+    stats_->NoteFallback("passthrough",
+                         facts_.can_register_backing
+                             ? "the kernel does not offer it (Linux 6.9)"
+                             : "it needs root and /dev/fuse");
+  }
   dialect_.store(negotiated.dialect);
   if (negotiated.dialect->has_compounds()) framing_ = negotiated.dialect;
   if (negotiated.dialect->handles_everywhere) nodes_.KernelKeepsHandles();
@@ -344,7 +398,8 @@ absl::Status Server::MakeRings(size_t max_write) {
        .max_lanes = options_.threads,
        .memory = ring_memory_,
        .report =
-           [](const std::string& what) {
+           [this](const std::string& what) {
+             stats_->NoteFallback("io_uring", what);
              LogOf(LogFolder::kIo, LogLevel::kWarning,
                    absl::StrCat("io_uring: ", what));
            },
@@ -378,6 +433,7 @@ io::Activity Server::Tick() {
     activity = rings_->Tick();
   }
   ReportProgress();
+  PublishGauges();
   if (pool_ != nullptr) pool_->Tick();
   if (++ticks_ % kTrimTicks == 0) nodes_.Trim();
   absl::Time now = absl::Now();
@@ -386,12 +442,29 @@ io::Activity Server::Tick() {
   int refusal = ops_.backings().last_refusal();
   if (refusal != told_refusal_) {
     told_refusal_ = refusal;
+    stats_->NoteFallback("passthrough",
+                         absl::StrCat("the kernel refuses it for some files: ",
+                                      std::strerror(refusal)));
     Log(LogLevel::kWarning,
         absl::StrCat("the kernel refuses passthrough for some files (",
                      std::strerror(refusal),
                      "): their data goes through the server"));
   }
   return activity;
+}
+
+void Server::PublishGauges() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - published_ < kPublishEvery) return;
+  published_ = now;
+  const Nodes::Stats nodes = nodes_.stats();
+  stats_->SetGauges({.nodes = nodes.table.entries,
+                     .node_bytes = nodes.table.bytes,
+                     .node_descriptors = nodes.table.descriptors,
+                     .pins = nodes.pins,
+                     .open_files = files_.size(),
+                     .lock_waiters = ops_.waiters().size(),
+                     .dropped_tokens = io::Token::dropped()});
 }
 
 void Server::HandOver() {

@@ -18,11 +18,13 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "daemon/control/followers.h"
 #include "daemon/negotiate.h"
 #include "daemon/ops.h"
 #include "daemon/options.h"
 #include "daemon/restart/journal.h"
 #include "daemon/restart/state.h"
+#include "daemon/stats/stats.h"
 #include "io/dev_transport.h"
 #include "io/offload.h"
 #include "io/slot.h"
@@ -41,6 +43,9 @@ struct Continuity {
   // Has another process ask the mount for something, so often, on that CPU.
   std::function<void(uint16_t cpu, size_t times)> ask = nullptr;
 };
+
+// What is traced from the start.
+TraceLevel TraceOf(const Options& options);
 
 class Server final : public io::PacketHandler {
  public:
@@ -64,6 +69,11 @@ class Server final : public io::PacketHandler {
   // call before. To be set before the transport runs.
   void OnProgress(std::chrono::microseconds every,
                   std::function<void()> callback);
+  // What is counted; anybody may read it.
+  Stats& stats() { return *stats_; }
+  const OpenFiles& files() const { return files_; }
+  // Who gets the trace, whether it goes to the log or not.
+  Followers& followers() { return followers_; }
   // How requests come, for people; once it serves.
   std::string Transport() const;
   Phase phase() const { return phase_.load(); }
@@ -105,14 +115,20 @@ class Server final : public io::PacketHandler {
   // Threads and rings of the queues, before INIT is answered. Why not.
   absl::Status MakeRings(size_t max_write);
   // The trace; with raw messages (handlefs-trace) for log_level=debug.
+  bool Traces() const {
+    return stats_->trace() != TraceLevel::kOff || followers_.any();
+  }
   bool TracesRaw() const;
   void TraceRequest(const proto::RawRequest& raw) const;
+  std::optional<std::string> PathForTrace(const abi::InHeader& header) const;
+  void TellTrace(const std::string& text) const;
   void TraceReply(const proto::RawRequest& raw, const abi::OutHeader& header,
                   proto::Bytes payload) const;
   void TraceReply(const proto::Asked& asked, const abi::OutHeader& header,
                   proto::Bytes payload) const;
   // Gives the buffers back; the reply comes later and is traced then.
   io::LateReply Defer(io::Packet& packet) const;
+  void PublishGauges();
 
   const Options options_;
   const HostFacts facts_;
@@ -122,6 +138,9 @@ class Server final : public io::PacketHandler {
   Vault* const vault_;
   io::UringMemory* const ring_memory_;
   const std::function<void(uint16_t, size_t)> ask_;
+  // Before all that counts.
+  const std::unique_ptr<Stats> stats_;
+  mutable Followers followers_;
   std::optional<Journal> journal_;
   std::function<void()> on_serving_;
   OpenFiles files_;
@@ -146,7 +165,8 @@ class Server final : public io::PacketHandler {
   unsigned ticks_ = 0;
   std::chrono::microseconds report_every_{};
   std::function<void()> on_progress_;
-  std::chrono::steady_clock::time_point reported_{};  // of the tick
+  std::chrono::steady_clock::time_point reported_{};   // of the tick
+  std::chrono::steady_clock::time_point published_{};  // of the tick
 };
 
 }  // namespace handlefs

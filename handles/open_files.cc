@@ -161,6 +161,16 @@ void OpenFiles::ForgetNode(const std::shared_ptr<OpenFile>& file) {
   }
 }
 
+std::vector<NodeId> OpenFiles::OpenNodes() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  std::vector<NodeId> out;
+  for (const Slot& slot : slots_) {
+    if (slot.file) out.push_back(slot.file->node);
+  }
+  for (const auto& [fh, file] : adopted_) out.push_back(file->node);
+  return out;
+}
+
 size_t OpenFiles::size() const {
   absl::ReaderMutexLock lock(&mutex_);
   return slots_.size() - free_.size() + adopted_.size();

@@ -81,6 +81,8 @@ class OpenFiles {
   // An open file of the node, if one is at hand: for what any descriptor of a
   // file can do better than an O_PATH one.
   std::shared_ptr<OpenFile> OfNode(NodeId node) const;
+  // Of all open files; each once or more.
+  std::vector<NodeId> OpenNodes() const;
   bool IsForeign(Fh fh) const { return Raw(fh) >> 40 != incarnation_; }
   size_t size() const;
 

@@ -146,6 +146,9 @@ struct Packet {
   proto::RawRequest raw;
   Token token;
   Origin origin = Origin::kNew;
+  // The handler's own: since when it has it, and where that is noted.
+  int64_t began_ns = 0;
+  uint32_t seat = 0;
 };
 
 class PacketHandler {

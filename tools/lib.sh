@@ -3,7 +3,8 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034  # for the scripts that read this file
-build_packages=(g++ meson ninja-build pkg-config libabsl-dev liburing-dev nlohmann-json3-dev)
+build_packages=(g++ meson ninja-build pkg-config libabsl-dev liburing-dev nlohmann-json3-dev
+  systemtap-sdt-dev)
 
 # die STEP TEXT: one line that names the step and says what to do.
 die() {

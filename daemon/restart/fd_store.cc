@@ -15,8 +15,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/control/socket.h"
 #include "daemon/log.h"
-#include "daemon/restart/control_socket.h"
 #include "daemon/restart/state.h"
 
 namespace handlefs {

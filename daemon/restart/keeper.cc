@@ -70,6 +70,10 @@ ExitCode Keeper::Run() {
   }
   if (change_ != Change::kLeave) store_.Forget();
   control_name_.Remove();
+  // The next process writes at once: nobody waits for this one.
+  if (change_ != Change::kLeave) {
+    metrics_.End([this] { return ToPrometheus(Report()); });
+  }
   DismissGuard(std::move(guard_));
   EndChange("the mount has ended");
   return *result_;
@@ -147,6 +151,8 @@ ExitCode Keeper::BeServer(UniqueFd socket) {
   signals_.reset();
   socket_.reset();
   stuck_.clear();
+  port_.Close();
+  drain_.Close();
   control_.reset();
   asker_.reset();
   fallback_.reset();
@@ -158,15 +164,18 @@ ExitCode Keeper::BeServer(UniqueFd socket) {
 
 void Keeper::Wait() {
   absl::Time now = absl::Now();
-  absl::Time until = std::min({deadline_, hand_over_until_, now + kLook});
+  absl::Time until = std::min({deadline_, hand_over_until_, now + kLook,
+                               drain_.next(), metrics_.next()});
   if (!server_.exists()) until = std::min(until, start_at_);
   std::vector<pollfd> fds = {
       {signals_.get(), POLLIN, 0},
       {server_.exists() ? server_.fd().get() : -1, POLLIN, 0},
       {socket_.get(), POLLIN, 0},
       {unmounter_.exists() ? unmounter_.fd().get() : -1, POLLIN, 0},
-      {control_.get(), POLLIN, 0},
+      {port_.fd().get(), POLLIN, 0},
       {question_.child.exists() ? question_.child.fd().get() : -1, POLLIN, 0},
+      {drain_.fd().get(), POLLIN, 0},
+      {metrics_.fd().get(), POLLIN, 0},
   };
   int timeout = static_cast<int>(std::clamp<int64_t>(
       absl::ToInt64Milliseconds(until - now) + 1, 0, 10000));
@@ -174,8 +183,10 @@ void Keeper::Wait() {
   if (fds[0].revents != 0) OnSignal();
   if (fds[2].revents != 0) ReadMessages();
   if (fds[3].revents != 0) OnUnmounted();
-  if (fds[4].revents != 0) OnControl();
+  if (fds[4].revents != 0 || port_.waits()) OnControl();
   if (fds[5].revents != 0) OnProgramAnswered();
+  drain_.Look(prepared_.mounted, *stats_);
+  metrics_.Look([this] { return ToPrometheus(Report()); });
   if (server_.exists()) LookAtServer();
   std::erase_if(stuck_, [](Child& child) { return child.Reap().has_value(); });
   if (absl::Now() >= question_until_) question_.child.Kill(SIGKILL);

@@ -1,16 +1,15 @@
-// What people ask the keeper for: status, restart, upgrade, abort.
+// What people ask the keeper for. It answers what it can: the server may hang.
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <poll.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "daemon/control/stale_sockets.h"
+#include "daemon/control/connection.h"
+#include "daemon/control/lone_control.h"
 #include "daemon/log.h"
-#include "daemon/mountinfo.h"
 #include "daemon/restart/keeper_process.h"
 #include "proto/flags.h"
 
@@ -21,6 +20,7 @@ namespace {
 constexpr absl::Duration kHandOverTime = absl::Seconds(15);
 // A program that is asked whether it can go on has this long.
 constexpr absl::Duration kAnswerTime = absl::Seconds(10);
+constexpr char kUnderWay[] = "a restart or upgrade is under way";
 
 double Since(int64_t since_ns) {
   return since_ns == 0 ? 0
@@ -28,62 +28,102 @@ double Since(int64_t since_ns) {
                                                absl::FromUnixNanos(since_ns));
 }
 
-// The number of the connection in /sys/fs/fuse/connections: the minor number of
-// the mount's device. Empty if the mount is not there.
-std::string ConnectionOf(const Mounted& mounted) {
-  auto mount = MountOfId(mounted.mount_id);
-  return mount ? mount->minor : "";
-}
-
-std::string ConnectionFile(const std::string& connection, const char* name) {
-  return absl::StrCat("/sys/fs/fuse/connections/", connection, "/", name);
-}
-
 }  // namespace
 
 void Keeper::Listen() {
   if (!prepared_.is_ours || geteuid() != 0) return;
-  RemoveStaleSockets(kControlDirectory);
-  const std::string path = ControlPath(prepared_.mounted.mount_point);
   if (control_) {  // from the program before
-    control_name_ = ControlName::At(path);
-    return;
+    control_name_ = ControlName::At(ControlPath(prepared_.mounted.mount_point));
+  } else {
+    ControlListening listening = ListenFor(prepared_.mounted.mount_point);
+    control_ = std::move(listening.fd);
+    control_name_ = std::move(listening.name);
   }
-  auto listening = ListenAt(path);
-  if (listening.ok()) {
-    control_ = *std::move(listening);
-    control_name_ = ControlName::At(path);
-    return;
+  if (!control_) return;
+  if (absl::Status open = port_.Open(control_); !open.ok()) {
+    Log(LogLevel::kWarning,
+        std::string(open.message().data(), open.message().size()));
   }
-  Log(LogLevel::kWarning, std::string(listening.status().message().data(),
-                                      listening.status().message().size()));
 }
 
 void Keeper::OnControl() {
-  auto request = AcceptControl(control_);
-  if (request.ok()) Command(std::move(request).value());
+  for (ControlRequest& request : port_.Collect()) Command(std::move(request));
 }
 
 void Keeper::Command(ControlRequest request) {
-  const std::string word = request.words.empty() ? "" : request.words[0];
-  if (word == "status" && request.words.size() == 1) {
-    Answer(std::move(request.connection), StatusOf());
-  } else if (word == "abort" && request.words.size() == 1) {
-    Abort(std::move(request.connection));
-  } else if (change_ != Change::kNone &&
-             (word == "restart" || word == "upgrade")) {
-    Answer(std::move(request.connection),
-           ErrorAnswer("a restart or upgrade is under way"));
-  } else if (word == "restart" && request.words.size() == 1) {
-    change_ = Change::kRestart;
-    HandOver(std::move(request.connection));
-  } else if (word == "upgrade" && request.words.size() == 2) {
-    BeginUpgrade(std::move(request));
+  ControlCommand command = ParseControl(request.words);
+  UniqueFd connection = std::move(request.connection);
+  if (auto* wrong = std::get_if<NoCommand>(&command)) {
+    Answer(std::move(connection), ErrorAnswer(wrong->why));
+  } else if (auto* trace = std::get_if<SwitchTrace>(&command)) {
+    Answer(std::move(connection), SwitchedTrace(*stats_, trace->level));
+  } else if (auto* drain = std::get_if<DrainFor>(&command)) {
+    drain_.Begin(prepared_.mounted, prepared_.nodes->source().dir, drain->limit,
+                 std::move(connection));
+  } else if (auto* work = std::get_if<ServerWork>(&command)) {
+    PassOn(*work, std::move(connection));
+  } else if (auto* upgrade = std::get_if<UpgradeTo>(&command)) {
+    if (change_ != Change::kNone) {
+      Answer(std::move(connection), ErrorAnswer(kUnderWay));
+    } else {
+      BeginUpgrade(upgrade->program, std::move(connection));
+    }
   } else {
-    Answer(std::move(request.connection),
-           ErrorAnswer("the commands are: status, restart, upgrade PROGRAM, "
-                       "abort"));
+    Command(std::get<Simple>(command), std::move(connection));
   }
+}
+
+void Keeper::Command(Simple command, UniqueFd connection) {
+  switch (command) {
+    case Simple::kStatus:
+      return Answer(std::move(connection), StatusOf());
+    case Simple::kStats:
+      return Answer(std::move(connection), ToJson(Report()));
+    case Simple::kMetrics:
+      return Answer(std::move(connection),
+                    MetricsAnswer(ToPrometheus(Report())));
+    case Simple::kAbort:
+      return Abort(std::move(connection));
+    case Simple::kRestart:
+      break;
+  }
+  if (change_ != Change::kNone) {
+    return Answer(std::move(connection), ErrorAnswer(kUnderWay));
+  }
+  change_ = Change::kRestart;
+  HandOver(std::move(connection));
+}
+
+void Keeper::PassOn(ServerWork work, UniqueFd connection) {
+  // A server that hangs does not read: its queue must not fill up and hang us.
+  pollfd room{socket_.get(), POLLOUT, 0};
+  if (!socket_ || !serving_) {
+    return Answer(std::move(connection),
+                  ErrorAnswer("no server runs just now: try again"));
+  }
+  if (poll(&room, 1, 0) != 1 || (room.revents & POLLOUT) == 0 ||
+      !SendMessage(socket_,
+                   {.what = KeeperMessage::What::kControl,
+                    .kind = static_cast<uint32_t>(work.what),
+                    .value = work.argument},
+                   connection)
+           .ok()) {
+    Answer(std::move(connection),
+           ErrorAnswer("the server does not take commands: it hangs"));
+  }
+}
+
+StatsReport Keeper::Report() const {
+  const State::Counters& counters = state_->counters();
+  return {.mount_point = prepared_.mounted.mount_point,
+          .sum = stats_->Read(),
+          .server = ReadProcess(server_.exists() ? server_.pid() : 0),
+          .waiting = WaitingIn(prepared_.mounted),
+          .generation = counters.generation.load(),
+          .crashes = counters.crashes.load(),
+          .began_ns = counters.began_ns.load(),
+          .kept_descriptors = fds_.size(),
+          .state_bytes = counters.record_bytes.load()};
 }
 
 nlohmann::ordered_json Keeper::StatusOf() const {
@@ -105,10 +145,10 @@ nlohmann::ordered_json Keeper::StatusOf() const {
   status["settled"] = counters.settled.load();
   status["kept_descriptors"] = fds_.size();
   status["state_bytes"] = counters.record_bytes.load();
-  std::ifstream waiting(
-      ConnectionFile(ConnectionOf(prepared_.mounted), "waiting"));
-  uint64_t in_flight = 0;
-  if (waiting >> in_flight) status["in_flight"] = in_flight;
+  if (auto waiting = WaitingIn(prepared_.mounted)) {
+    status["in_flight"] = *waiting;
+  }
+  status["trace"] = stats_->trace() != TraceLevel::kOff ? "on" : "off";
   if (auto session = state_->session()) {
     status["dialect"] = session->dialect.data();
     status["protocol"] =
@@ -119,12 +159,7 @@ nlohmann::ordered_json Keeper::StatusOf() const {
 
 void Keeper::Abort(UniqueFd connection) {
   Log(LogLevel::kWarning, "told to abort the connection");
-  // Numbers are used again: it is looked up by the mount that is ours, now.
-  std::string number = ConnectionOf(prepared_.mounted);
-  UniqueFd abort(number.empty() ? -1
-                                : open(ConnectionFile(number, "abort").c_str(),
-                                       O_WRONLY | O_CLOEXEC));
-  bool aborted = abort && write(abort.get(), "1", 1) == 1;
+  const bool aborted = AbortConnection(prepared_.mounted);
   server_.Kill(SIGKILL);
   GiveUp(ExitCode::kServe, "aborted");
   auto answer = OkAnswer();
@@ -132,17 +167,17 @@ void Keeper::Abort(UniqueFd connection) {
   Answer(std::move(connection), answer);
 }
 
-void Keeper::BeginUpgrade(ControlRequest request) {
-  program_ = request.words[1];
+void Keeper::BeginUpgrade(const std::string& program, UniqueFd connection) {
+  program_ = program;
   question_ =
       AskProgram(program_, options_.command_line, directory_, state_->memory());
   if (!question_.child.exists()) {
-    Answer(std::move(request.connection), ErrorAnswer("cannot make a process"));
+    Answer(std::move(connection), ErrorAnswer("cannot make a process"));
     return;
   }
   question_until_ = absl::Now() + kAnswerTime;
   change_ = Change::kAsking;
-  asker_ = std::move(request.connection);
+  asker_ = std::move(connection);
 }
 
 void Keeper::OnProgramAnswered() {

@@ -12,11 +12,14 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "daemon/control/drain.h"
+#include "daemon/control/metrics_file.h"
+#include "daemon/control/socket.h"
+#include "daemon/control/words.h"
 #include "daemon/exit_code.h"
 #include "daemon/options.h"
 #include "daemon/prepare.h"
 #include "daemon/restart/child.h"
-#include "daemon/restart/control_socket.h"
 #include "daemon/restart/fd_store.h"
 #include "daemon/restart/holdings.h"
 #include "daemon/restart/kept.h"
@@ -25,6 +28,8 @@
 #include "daemon/restart/upgrade.h"
 #include "daemon/serve.h"
 #include "daemon/service_reports.h"
+#include "daemon/stats/report.h"
+#include "daemon/stats/stats.h"
 
 namespace handlefs {
 
@@ -36,8 +41,10 @@ class Keeper {
         prepared_(prepared),
         reports_(reports),
         state_(std::move(state)),
+        stats_(Stats::In(state_->stats_area(), TraceOf(options))),
         ready_(std::move(ready)),
         store_(reports.manager()),
+        metrics_(options.metrics_file),
         directory_(std::filesystem::current_path()) {}
 
   // For a mount that another process kept so far.
@@ -69,9 +76,13 @@ class Keeper {
   void Listen();
   void OnControl();
   void Command(ControlRequest request);
+  void Command(Simple command, UniqueFd connection);
+  // The server answers it, if there is one.
+  void PassOn(ServerWork work, UniqueFd connection);
   nlohmann::ordered_json StatusOf() const;
+  StatsReport Report() const;
   void Abort(UniqueFd connection);
-  void BeginUpgrade(ControlRequest request);
+  void BeginUpgrade(const std::string& program, UniqueFd connection);
   void OnProgramAnswered();
   void HandOver(UniqueFd asker);
   // What was asked for is over; whoever asked is told.
@@ -88,12 +99,14 @@ class Keeper {
   Prepared& prepared_;
   ServiceReports& reports_;
   const std::unique_ptr<State> state_;
+  const std::unique_ptr<Stats> stats_;  // in the state
   const std::function<void()> ready_;
 
   UniqueFd signals_;
   KeptFds fds_;
   std::unique_ptr<io::UringMemory> rings_;
   FdStore store_;
+  MetricsFile metrics_;
 
   Child server_;
   UniqueFd socket_;
@@ -116,6 +129,8 @@ class Keeper {
   uint64_t change_after_ = 0;  // the generation that hands over for it
   UniqueFd control_;
   ControlName control_name_;
+  ControlPort port_;
+  Drain drain_;
   Question question_;
   absl::Time question_until_ = absl::InfiniteFuture();
   std::string program_;

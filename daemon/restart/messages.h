@@ -24,7 +24,8 @@ struct KeeperMessage {
     kHandOver,  // stop reading, finish what was begun, leave the rest
     kStop,      // the mount is detached: end
     kReload,    // open the log again
-    kControl,   // a connection of the control socket comes along
+    kControl,   // a connection of the control socket comes along; kind:
+                // ServerWork::What; value: its argument
     // To the keeper.
     kAsk,  // something of the mount; kind: the CPU, value: how often
   };

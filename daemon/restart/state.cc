@@ -23,7 +23,9 @@ constexpr uint32_t kHeadMagic = 0x68660000;  // and the kind below
 constexpr size_t kTotalBytes = size_t{8} << 30;
 constexpr size_t kJournalBytes = State::kJournalEntries * sizeof(JournalEntry);
 constexpr size_t kCellsAt = kHeaderBytes + kJournalBytes;
-constexpr size_t kMostCells = (kTotalBytes - kCellsAt) / 64;
+constexpr size_t kStatsBytes = size_t{64} << 20;
+constexpr size_t kStatsAt = kTotalBytes - kStatsBytes;
+constexpr size_t kMostCells = (kStatsAt - kCellsAt) / 64;
 static_assert(kCellsAt % 64 == 0);
 
 }  // namespace
@@ -83,6 +85,10 @@ State::Counters& State::counters() const { return header().counters; }
 std::span<JournalEntry> State::journal() const {
   return {reinterpret_cast<JournalEntry*>(base_ + kHeaderBytes),
           kJournalEntries};
+}
+
+std::span<std::byte> State::stats_area() const {
+  return {base_ + kStatsAt, kStatsBytes};
 }
 
 std::byte* State::CellAt(uint32_t index) const {

@@ -5,6 +5,7 @@
 //   journal   requests that must not be executed twice (journal.h)
 //   records   open files, pins, locks, nodes (io/base/vault.h), in cells of 64
 //             bytes, each record under a keyed checksum
+//   stats     what is counted (stats/stats.h), with a layout of its own
 //
 // A server can be killed between any two instructions, and what it had stored
 // is there. So everything is written before the one store that makes it valid.
@@ -80,6 +81,8 @@ class State {
   };
   Counters& counters() const;
   std::span<JournalEntry> journal() const;
+  // For Stats: nothing of it is looked at here.
+  std::span<std::byte> stats_area() const;
 
   // Records. The scan of what is there belongs to the process that serves:
   // before it, nothing can be added.

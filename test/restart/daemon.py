@@ -14,7 +14,7 @@ from procs import attempt, until
 
 
 def control_path(mount_point):
-    """As daemon/restart/control_socket.h says."""
+    """As daemon/control/socket.h says."""
     name = "".join(f"\\x{ord(c):02x}" if c in "-\\" else "-" if c == "/" else c for c in mount_point[1:])
     return f"/run/handlefs/{name or '-'}.sock"
 

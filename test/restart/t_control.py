@@ -67,9 +67,9 @@ def ctl_explains_mistakes(t):
     says(t, 3, "not fuse.handlefs", "/proc", "status")
     says(t, 3, "no daemon listens", "/run/handlefs/none.sock", "status")
     daemon = t.serve(mount=plain, restart="off")
-    says(t, 3, "restart=off", plain, "status")
+    says(t, 1, "restart=off", plain, "restart")
     os.symlink(plain, os.path.join(t.work, "link"))
-    says(t, 3, "restart=off", os.path.join(t.work, "link"), "status")
+    says(t, 1, "restart=off", os.path.join(t.work, "link"), "upgrade", "/bin/true")
     t.end(daemon)
 
 

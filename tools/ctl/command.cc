@@ -13,12 +13,23 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/control/words.h"
+#include "stats_text.h"
 
 namespace handlefs::ctl {
 namespace {
 
-constexpr std::string_view kCommands[] = {"status", "restart", "upgrade",
-                                          "abort"};
+// With how many arguments of their own, at least and at most.
+struct Known {
+  std::string_view name;
+  size_t least;
+  size_t most;
+};
+constexpr Known kCommands[] = {{"status", 0, 0},      {"stats", 0, 0},
+                               {"metrics", 0, 0},     {"trace", 1, 1},
+                               {"path", 1, 1},        {"drain", 0, 1},
+                               {"restart", 0, 0},     {"upgrade", 0, 1},
+                               {"drop-caches", 0, 0}, {"abort", 0, 0}};
 
 Failure WrongUsage(const std::string& what) {
   return {ExitStatus::kUsage, absl::StrCat(what, " (see handlefsctl --help)")};
@@ -95,13 +106,25 @@ std::variant<Command, Failure> ParseCommand(std::span<const char* const> args,
   command.words.assign(operands.begin() + 1, operands.end());
   if (command.target.empty()) return WrongUsage("the target is empty");
   const std::string& name = command.words[0];
-  if (std::find(std::begin(kCommands), std::end(kCommands), name) ==
-      std::end(kCommands)) {
+  const auto* known =
+      std::find_if(std::begin(kCommands), std::end(kCommands),
+                   [&](const Known& row) { return row.name == name; });
+  if (known == std::end(kCommands)) {
     return WrongUsage(absl::StrCat("unknown command ", name));
   }
-  const size_t most = name == "upgrade" ? 2 : 1;
-  if (command.words.size() > most) {
+  if (command.words.size() - 1 > known->most) {
     return WrongUsage(absl::StrCat(name, ": too many arguments"));
+  }
+  if (command.words.size() - 1 < known->least) {
+    return WrongUsage(absl::StrCat(
+        name, name == "path" ? ": which node?" : ": on, off or follow?"));
+  }
+  // What is wrong with the words is found out here, without a daemon.
+  if (name == "trace" || name == "path" || name == "drain") {
+    ControlCommand meant = ParseControl(command.words);
+    if (auto* wrong = std::get_if<NoCommand>(&meant)) {
+      return WrongUsage(wrong->why);
+    }
   }
   if (name == "upgrade") {
     if (command.words.size() == 1) {
@@ -127,6 +150,17 @@ std::string Usage() {
          "(/run/handlefs/NAME.sock).\n"
          "\n"
          "  status             how the mount is\n"
+         "  stats              what was asked of it, how long that took, what "
+         "is under way\n"
+         "  metrics            the same as text for Prometheus\n"
+         "  trace on|off       write each request to the log, or no more\n"
+         "  trace follow       show them here, until Ctrl-C\n"
+         "  path NODEID        where on the host the node of a trace is\n"
+         "  drop-caches        the kernel asks again for all it knows of the "
+         "mount\n"
+         "  drain [SECONDS]    write everything to the disk, and wait until "
+         "nothing is\n"
+         "                     under way (10 seconds at the most)\n"
          "  restart            another server process; open files and locks "
          "go on\n"
          "  upgrade [PROGRAM]  the same with another program; it is handlefs "
@@ -143,7 +177,11 @@ std::string Usage() {
          "its daemon does not answer.\n";
 }
 
-std::string ToText(const nlohmann::ordered_json& answer) {
+std::string ToText(const std::string& command,
+                   const nlohmann::ordered_json& answer) {
+  if (command == "stats") return StatsText(answer);
+  if (command == "metrics") return answer.value("text", "");
+  if (command == "path") return answer.value("path", "") + "\n";
   Lines lines;
   Collect("", answer, lines);
   size_t width = 0;

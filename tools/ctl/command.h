@@ -23,6 +23,9 @@ struct Command {
   std::vector<std::string> words;
 
   bool IsAbort() const { return words[0] == "abort"; }
+  bool IsFollow() const {
+    return words.size() == 2 && words[0] == "trace" && words[1] == "follow";
+  }
 };
 
 // `args` without the program's name. Paths in it become absolute; `beside` is
@@ -32,8 +35,10 @@ std::variant<Command, Failure> ParseCommand(std::span<const char* const> args,
                                             const std::string& beside);
 std::string Usage();
 
-// "key: value" lines, the values below each other.
-std::string ToText(const nlohmann::ordered_json& answer);
+// For people: a table for stats, the text itself of metrics, and "key: value"
+// lines of all others, the values below each other.
+std::string ToText(const std::string& command,
+                   const nlohmann::ordered_json& answer);
 
 }  // namespace handlefs::ctl
 

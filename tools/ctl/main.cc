@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "command.h"
+#include "daemon/control/words.h"
 #include "daemon/mountinfo.h"
 #include "io/base/fd.h"
 #include "target.h"
@@ -26,8 +27,20 @@ using Json = nlohmann::ordered_json;
 // A daemon that is told to hand over drains for 15 s, and goes back if its
 // successor does not serve.
 absl::Duration PatienceFor(const Command& command) {
-  bool is_long = command.words[0] == "restart" || command.words[0] == "upgrade";
-  return is_long ? absl::Seconds(120) : absl::Seconds(5);
+  const std::string& name = command.words[0];
+  if (name == "restart" || name == "upgrade") return absl::Seconds(120);
+  ControlCommand meant = ParseControl(command.words);
+  if (auto* drain = std::get_if<DrainFor>(&meant)) {
+    return drain->limit + absl::Seconds(5);
+  }
+  return absl::Seconds(5);
+}
+
+// How long a server may be away for its followers.
+constexpr absl::Duration kFollowAgain = absl::Seconds(20);
+
+bool FindMountOf(const Target& target) {
+  return target.mount_point.empty() || FindMount(target.mount_point);
 }
 
 Failure NoAnswer(const Target& target, const std::string& what) {
@@ -60,19 +73,23 @@ std::variant<UniqueFd, Failure> Connect(const Target& target) {
                    absl::StrCat("root alone may talk to the daemon (",
                                 target.socket, "): use sudo")};
   }
-  return NoAnswer(
-      target, absl::StrCat("no daemon listens at ", target.socket, " (",
-                           std::strerror(error),
-                           "); there is none with restart=off, or if not root "
-                           "started it"));
+  return NoAnswer(target,
+                  absl::StrCat("no daemon listens at ", target.socket, " (",
+                               std::strerror(error),
+                               "); there is none if not root started it"));
 }
 
+struct Answered {
+  std::string text;  // a line, and perhaps more
+  UniqueFd connection;
+};
+
 // The line that the daemon answers with.
-std::variant<std::string, Failure> Ask(const Target& target,
-                                       const Command& command) {
+std::variant<Answered, Failure> Ask(const Target& target,
+                                    const Command& command) {
   auto connected = Connect(target);
   if (auto* failure = std::get_if<Failure>(&connected)) return *failure;
-  const UniqueFd& fd = std::get<UniqueFd>(connected);
+  UniqueFd fd = std::move(std::get<UniqueFd>(connected));
   std::string line;
   for (std::string word : command.words) {
     // Words are separated by blanks, which are NUL in them.
@@ -87,7 +104,7 @@ std::variant<std::string, Failure> Ask(const Target& target,
   }
   const absl::Time end = absl::Now() + PatienceFor(command);
   std::string answer;
-  while (!answer.ends_with('\n')) {
+  while (answer.find('\n') == std::string::npos) {
     auto left = absl::ToInt64Milliseconds(end - absl::Now());
     pollfd in{fd.get(), POLLIN, 0};
     int ready = left <= 0 ? 0 : poll(&in, 1, static_cast<int>(left));
@@ -98,7 +115,7 @@ std::variant<std::string, Failure> Ask(const Target& target,
     if (n <= 0) return NoAnswer(target, "the daemon hung up without an answer");
     answer.append(part, static_cast<size_t>(n));
   }
-  return answer;
+  return Answered{.text = std::move(answer), .connection = std::move(fd)};
 }
 
 ExitStatus Report(const Failure& failure) {
@@ -116,7 +133,7 @@ ExitStatus Show(const Command& command, const std::string& line) {
   if (command.form == Form::kJson) {
     std::fputs(line.c_str(), stdout);
   } else if (ok) {
-    std::fputs(ToText(answer).c_str(), stdout);
+    std::fputs(ToText(command.words[0], answer).c_str(), stdout);
   } else {
     std::string why = answer.value("error", "the daemon refused");
     return Report({ExitStatus::kRefused, why});
@@ -124,13 +141,80 @@ ExitStatus Show(const Command& command, const std::string& line) {
   return ok ? ExitStatus::kOk : ExitStatus::kRefused;
 }
 
+// Lines of the trace as they are, or each as JSON.
+class TraceOutput {
+ public:
+  explicit TraceOutput(Form form) : form_(form) {}
+  // False: nobody reads them any more.
+  bool Put(std::string_view part) {
+    rest_ += part;
+    size_t end = 0;
+    while ((end = rest_.find('\n')) != std::string::npos) {
+      std::string line = rest_.substr(0, end);
+      rest_.erase(0, end + 1);
+      if (form_ == Form::kJson) {
+        line = Json{{"trace", line}}.dump(-1, ' ', false,
+                                          Json::error_handler_t::replace);
+      }
+      std::fputs((line + "\n").c_str(), stdout);
+    }
+    return std::fflush(stdout) == 0;
+  }
+
+ private:
+  const Form form_;
+  std::string rest_;
+};
+
+// Until the mount ends, or whoever reads. A server that is replaced hangs up;
+// its successor is asked again.
+ExitStatus Follow(const Target& target, const Command& command) {
+  TraceOutput output(command.form);
+  bool followed = false;
+  absl::Time lost = absl::InfiniteFuture();
+  while (true) {
+    auto answer = Ask(target, command);
+    if (auto* failure = std::get_if<Failure>(&answer)) {
+      if (followed && !FindMountOf(target)) return ExitStatus::kOk;
+      if (absl::Now() < lost + kFollowAgain && followed) {
+        absl::SleepFor(absl::Milliseconds(50));
+        continue;
+      }
+      return Report(*failure);
+    }
+    Answered& answered = std::get<Answered>(answer);
+    const size_t end = answered.text.find('\n') + 1;
+    Json said = Json::parse(answered.text.substr(0, end), nullptr, false);
+    if (!said.is_object() || !said.value("ok", false)) {
+      if (followed && absl::Now() < lost + kFollowAgain) {
+        absl::SleepFor(absl::Milliseconds(50));
+        continue;
+      }
+      return Show(command, answered.text.substr(0, end));
+    }
+    if (followed) std::fputs("... another server goes on\n", stderr);
+    followed = true;
+    if (!output.Put(answered.text.substr(end))) return ExitStatus::kOk;
+    char part[65536];
+    ssize_t n;
+    while ((n = read(answered.connection.get(), part, sizeof(part))) != 0) {
+      if (n < 0 && errno != EINTR) break;
+      if (n > 0 && !output.Put({part, static_cast<size_t>(n)})) {
+        return ExitStatus::kOk;
+      }
+    }
+    lost = absl::Now();
+  }
+}
+
 ExitStatus Run(const Command& command) {
   auto found = FindTarget(command.target);
   if (auto* failure = std::get_if<Failure>(&found)) return Report(*failure);
   const Target& target = std::get<Target>(found);
+  if (command.IsFollow()) return Follow(target, command);
   auto answer = Ask(target, command);
-  if (auto* line = std::get_if<std::string>(&answer)) {
-    return Show(command, *line);
+  if (auto* answered = std::get_if<Answered>(&answer)) {
+    return Show(command, answered->text);
   }
   if (!command.IsAbort() || target.mount_point.empty()) {
     return Report(std::get<Failure>(answer));

@@ -9,8 +9,8 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/control/socket.h"
 #include "daemon/mountinfo.h"
-#include "daemon/restart/control_socket.h"
 #include "io/base/fd.h"
 
 namespace handlefs::ctl {

@@ -105,6 +105,8 @@ std::string Join(const std::vector<std::string>& values) {
   return out;
 }
 
+constexpr char kControlCommands[] =
+    "status stats metrics trace path drop-caches drain restart upgrade abort";
 constexpr char kMade[] = "Made from the table of options.";
 
 // In single quotes of bash and zsh.
@@ -244,8 +246,12 @@ std::string BashCompletion() {
       "    mapfile -t COMPREPLY < <(compgen -W \"$(findmnt -rno TARGET -t "
       "fuse.handlefs)\" -- \"$cur\")\n"
       "  elif [[ $place == 1 ]]; then\n"
-      "    mapfile -t COMPREPLY < <(compgen -W 'status restart upgrade abort' "
-      "-- \"$cur\")\n"
+      "    mapfile -t COMPREPLY < <(compgen -W '",
+      kControlCommands,
+      "' -- \"$cur\")\n"
+      "  elif [[ ${COMP_WORDS[*]} == *' trace '* ]]; then\n"
+      "    mapfile -t COMPREPLY < <(compgen -W 'on off follow' -- "
+      "\"$cur\")\n"
       "  elif [[ ${COMP_WORDS[*]} == *' upgrade '* ]]; then\n"
       "    mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
       "  fi\n"
@@ -284,8 +290,11 @@ std::string ZshCompletion() {
       "  mounts=(${(f)\"$(findmnt -rno TARGET -t fuse.handlefs)\"})\n"
       "  _arguments '--json[the answer as it is]' '--help[help]' "
       "'--version[the version]' \\\n"
-      "    \"1:mount point:(${mounts[*]})\" '2:command:(status restart upgrade "
-      "abort)' '3:program:_files'\n"
+      "    \"1:mount point:(${mounts[*]})\" '2:command:(",
+      kControlCommands,
+      ")' \\\n"
+      "    '3:argument:{ if [[ $words[(I)trace] != 0 ]]; then compadd on off "
+      "follow; else _files; fi }'\n"
       "}\n"
       "\n"
       "_handlefs() {\n"
@@ -406,8 +415,11 @@ std::string FishCompletion() {
       "complete -c handlefsctl -f\n"
       "complete -c handlefsctl -n '__handlefsctl_place 1' -a '(findmnt -rno "
       "TARGET -t fuse.handlefs)'\n"
-      "complete -c handlefsctl -n '__handlefsctl_place 2' -a 'status restart "
-      "upgrade abort'\n"
+      "complete -c handlefsctl -n '__handlefsctl_place 2' -a '",
+      kControlCommands,
+      "'\n"
+      "complete -c handlefsctl -n '__handlefsctl_place 3; and "
+      "__fish_seen_subcommand_from trace' -a 'on off follow'\n"
       "complete -c handlefsctl -n '__handlefsctl_place 3; and "
       "__fish_seen_subcommand_from upgrade' -F\n"
       "complete -c handlefsctl -l json -d 'The answer as it is'\n"

@@ -1,15 +1,17 @@
-#include "daemon/restart/control_socket.h"
+#include "daemon/control/socket.h"
 
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <sstream>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -18,8 +20,6 @@
 
 namespace handlefs {
 namespace {
-// A command that is not there by then is none: nobody else is heard meanwhile.
-constexpr absl::Duration kPatience = absl::Seconds(1);
 constexpr size_t kLongest = 4096;
 }  // namespace
 
@@ -95,30 +95,85 @@ void ControlName::Remove() {
   path_.clear();
 }
 
-Result<ControlRequest> AcceptControl(BorrowedFd listening) {
-  ControlRequest out;
-  out.connection = UniqueFd(
-      accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!out.connection) return Errno(EAGAIN);
-  std::string line;
-  const absl::Time end = absl::Now() + kPatience;
-  while (line.find('\n') == std::string::npos) {
-    pollfd in{out.connection.get(), POLLIN, 0};
-    char part[512];
-    auto left = static_cast<int>(absl::ToInt64Milliseconds(end - absl::Now()));
-    if (left <= 0 || poll(&in, 1, left) <= 0) return Errno(EAGAIN);
-    ssize_t n = read(out.connection.get(), part, sizeof(part));
-    if (n <= 0 || line.size() > kLongest) return Errno(EAGAIN);
-    line.append(part, static_cast<size_t>(n));
-  }
-  // Words are separated by single blanks; a NUL stands for a blank in a word.
-  line.resize(line.find('\n'));
+namespace {
+// Words are separated by single blanks; a NUL stands for a blank in a word.
+std::vector<std::string> WordsOf(const std::string& line) {
+  std::vector<std::string> out;
   std::istringstream words(line);
   for (std::string word; std::getline(words, word, ' ');) {
-    for (char& c : word) {
-      if (c == '\0') c = ' ';
+    std::replace(word.begin(), word.end(), '\0', ' ');
+    out.push_back(std::move(word));
+  }
+  return out;
+}
+}  // namespace
+
+absl::Status ControlPort::Open(BorrowedFd listening) {
+  Close();
+  UniqueFd events(epoll_create1(EPOLL_CLOEXEC));
+  epoll_event event{.events = EPOLLIN, .data = {.fd = listening.get()}};
+  if (!events ||
+      epoll_ctl(events.get(), EPOLL_CTL_ADD, listening.get(), &event) != 0) {
+    return absl::ErrnoToStatus(errno, "cannot watch the control socket");
+  }
+  events_ = std::move(events);
+  listening_ = listening;
+  return absl::OkStatus();
+}
+
+void ControlPort::Close() {
+  clients_.clear();
+  events_.reset();
+}
+
+void ControlPort::Accept() {
+  while (true) {
+    UniqueFd fd(accept4(listening_.get(), nullptr, nullptr,
+                        SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!fd) return;
+    epoll_event event{.events = EPOLLIN, .data = {.fd = fd.get()}};
+    if (epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) {
+      continue;
     }
-    out.words.push_back(std::move(word));
+    if (clients_.size() >= kMostClients) {
+      (void)epoll_ctl(events_.get(), EPOLL_CTL_DEL, clients_.front().fd.get(),
+                      nullptr);
+      clients_.pop_front();
+    }
+    clients_.push_back(
+        {.fd = std::move(fd), .line = "", .until = absl::Now() + kPatience});
+  }
+}
+
+std::vector<ControlRequest> ControlPort::Collect() {
+  std::vector<ControlRequest> out;
+  if (!events_) return out;
+  Accept();
+  const absl::Time now = absl::Now();
+  for (auto it = clients_.begin(); it != clients_.end();) {
+    char part[1024];
+    ssize_t n = 1;
+    // What is behind the line is nobody's.
+    size_t end = std::string::npos;
+    while (n > 0 && end == std::string::npos && it->line.size() <= kLongest) {
+      n = read(it->fd.get(), part, sizeof(part));
+      if (n > 0) it->line.append(part, static_cast<size_t>(n));
+      end = it->line.find('\n');
+    }
+    const bool waits = n < 0 && (errno == EAGAIN || errno == EINTR);
+    if (end != std::string::npos && end <= kLongest) {
+      (void)epoll_ctl(events_.get(), EPOLL_CTL_DEL, it->fd.get(), nullptr);
+      it->line.resize(end);
+      out.push_back(
+          {.words = WordsOf(it->line), .connection = std::move(it->fd)});
+      it = clients_.erase(it);
+    } else if (!waits || it->line.size() > kLongest || now >= it->until) {
+      // The forked have copies of it: it is not watched any more.
+      (void)epoll_ctl(events_.get(), EPOLL_CTL_DEL, it->fd.get(), nullptr);
+      it = clients_.erase(it);
+    } else {
+      ++it;
+    }
   }
   return out;
 }

@@ -1,5 +1,5 @@
 // The control socket, with a client in the test's hands.
-#include "daemon/restart/control_socket.h"
+#include "daemon/control/socket.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -7,7 +7,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <set>
@@ -15,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "daemon/control/words.h"
 #include "support.h"
 
 namespace handlefs::test {
@@ -41,6 +41,7 @@ struct Server {
     INFO(made.status().ToString());
     REQUIRE(made.ok());
     listening = *std::move(made);
+    REQUIRE(port.Open(listening).ok());
   }
   UniqueFd Connect() const {
     sockaddr_un address{};
@@ -56,10 +57,15 @@ struct Server {
     client = Connect();
     REQUIRE(send(client.get(), said.data(), said.size(), 0) ==
             static_cast<ssize_t>(said.size()));
-    auto request = AcceptControl(listening);
-    if (!request.ok()) return {"error"};
-    connection = std::move(request->connection);
-    return request->words;
+    // A client that hangs up later is not waited for.
+    auto requests = port.Collect();
+    if (requests.size() != 1) return {"error"};
+    connection = std::move(requests[0].connection);
+    return requests[0].words;
+  }
+  bool HungUp() {
+    char byte;
+    return recv(client.get(), &byte, 1, 0) <= 0;
   }
   std::string Line() {
     char text[4096];
@@ -69,6 +75,7 @@ struct Server {
   TempDir temp;
   std::string path = temp / "socket";
   UniqueFd listening, client, connection;
+  ControlPort port;
 };
 
 using Words = std::vector<std::string>;
@@ -94,7 +101,7 @@ TEST_CASE("control socket: for root alone", "[control]") {
 
 TEST_CASE("control socket: commands", "[control]") {
   Server server;
-  CHECK(AcceptControl(server.listening).error() == Errno(EAGAIN));
+  CHECK(server.port.Collect().empty());
   CHECK(server.WordsOf("status\n") == Words{"status"});
   CHECK(server.WordsOf("upgrade /usr/bin/handlefs\n") ==
         Words{"upgrade", "/usr/bin/handlefs"});
@@ -119,34 +126,75 @@ TEST_CASE("control socket: what is no command", "[control]") {
   Server server;
   SECTION("too long") {
     CHECK(server.WordsOf(std::string(10000, 'x')) == Words{"error"});
+    CHECK(server.HungUp());
   }
-  SECTION("it says nothing") {
+  SECTION("too long, with an end") {
+    CHECK(server.WordsOf(std::string(6000, 'x') + "\n") == Words{"error"});
+    CHECK(server.HungUp());
+  }
+  SECTION("it says nothing, and is dropped in the end") {
     server.client = server.Connect();
-    CHECK(AcceptControl(server.listening).error() == Errno(EAGAIN));
+    while (server.port.Collect().empty()) {
+      char byte;
+      ssize_t n = recv(server.client.get(), &byte, 1, MSG_DONTWAIT);
+      if (n == 0) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    CHECK(server.HungUp());
   }
   SECTION("it hangs up") {
     server.client = server.Connect();
     REQUIRE(send(server.client.get(), "sta", 3, 0) == 3);
     server.client.reset();
-    CHECK(AcceptControl(server.listening).error() == Errno(EAGAIN));
+    CHECK(server.port.Collect().empty());
   }
   SECTION("letter by letter") {
-    // As long as it is fed it must not hold up whoever listens.
-    server.client = server.Connect();
-    std::atomic<bool> over{false};
-    size_t letters = 0;
-    std::thread feeder([&] {
-      while (!over && send(server.client.get(), "x", 1, MSG_NOSIGNAL) == 1) {
-        ++letters;
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-      }
-    });
-    CHECK(AcceptControl(server.listening).error() == Errno(EAGAIN));
-    over = true;
-    feeder.join();
-    CHECK(letters < 2000);
+    // As long as it is fed it does not hold up whoever listens.
+    UniqueFd slow = server.Connect();
+    for (char letter : std::string("status")) {
+      REQUIRE(send(slow.get(), &letter, 1, 0) == 1);
+      CHECK(server.port.Collect().empty());
+      CHECK(server.WordsOf("other\n") == Words{"other"});
+    }
+    REQUIRE(send(slow.get(), "\n", 1, 0) == 1);
+    auto requests = server.port.Collect();
+    REQUIRE(requests.size() == 1);
+    CHECK(requests[0].words == Words{"status"});
   }
   // The next one is heard.
+  CHECK(server.WordsOf("status\n") == Words{"status"});
+}
+
+TEST_CASE("control socket: many that say nothing hold nobody up", "[control]") {
+  Server server;
+  std::vector<UniqueFd> silent;
+  for (size_t i = 0; i < 3 * ControlPort::kMostClients; ++i) {
+    silent.push_back(server.Connect());
+    if (i % 8 == 0) CHECK(server.port.Collect().empty());
+  }
+  CHECK(server.WordsOf("status\n") == Words{"status"});
+  // The oldest were dropped for it.
+  char byte;
+  CHECK(recv(silent[0].get(), &byte, 1, 0) == 0);
+  CHECK(recv(silent.back().get(), &byte, 1, MSG_DONTWAIT) < 0);
+}
+
+TEST_CASE("control socket: junk", "[control]") {
+  Server server;
+  uint32_t seed = 1;
+  for (int i = 0; i < 300; ++i) {
+    std::string junk;
+    seed = seed * 1664525 + 1013904223;
+    for (uint32_t n = seed >> 24; n > 0; --n) {
+      seed = seed * 1664525 + 1013904223;
+      junk.push_back(static_cast<char>(seed >> 24));
+    }
+    for (const std::vector<std::string>& words :
+         {server.WordsOf(junk), server.WordsOf(junk + "\n")}) {
+      ControlCommand command = ParseControl(words);
+      CHECK(std::holds_alternative<NoCommand>(command));
+    }
+  }
   CHECK(server.WordsOf("status\n") == Words{"status"});
 }
 
