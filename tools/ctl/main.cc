@@ -39,8 +39,9 @@ absl::Duration PatienceFor(const Command& command) {
 // How long a server may be away for its followers.
 constexpr absl::Duration kFollowAgain = absl::Seconds(20);
 
-bool FindMountOf(const Target& target) {
-  return target.mount_point.empty() || FindMount(target.mount_point);
+bool IsMounted(const Target& target) {
+  return target.mount_point.empty() ||
+         TopMountAt(target.mount_point).has_value();
 }
 
 Failure NoAnswer(const Target& target, const std::string& what) {
@@ -175,7 +176,7 @@ ExitStatus Follow(const Target& target, const Command& command) {
   while (true) {
     auto answer = Ask(target, command);
     if (auto* failure = std::get_if<Failure>(&answer)) {
-      if (followed && !FindMountOf(target)) return ExitStatus::kOk;
+      if (followed && !IsMounted(target)) return ExitStatus::kOk;
       if (absl::Now() < lost + kFollowAgain && followed) {
         absl::SleepFor(absl::Milliseconds(50));
         continue;
