@@ -244,8 +244,9 @@ Result<UniqueFd> Ops::OpenMadeEarlier(OpContext context, BorrowedFd dir,
   if (earlier == nullptr) return UniqueFd();
   // What is opened must be what was looked at: never a FIFO or a device.
   UniqueFd path(openat(dir.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!path || !IsMadeSince(*earlier, path, "", S_IFREG, caller))
+  if (!path || !IsMadeSince(*earlier, path, "", S_IFREG, caller)) {
     return UniqueFd();
+  }
   UniqueFd fd(openat(nodes_.proc_fds().get(), absl::StrCat(path.get()).c_str(),
                      flags | O_CLOEXEC));
   if (!fd) return LastErrno();

@@ -189,8 +189,10 @@ bool Ops::IsMadeSince(const Journal::Earlier& earlier, BorrowedFd file,
   // Nobody is told that a file is his which a host process made for another.
   // (Who is root may have all, also where the host does not store owners.)
   if (caller != 0 && stx.stx_uid != caller) return false;
-  return (stx.stx_mode & S_IFMT) == type &&
-         since.tv_sec * 1000000000 + since.tv_nsec >= earlier.began_ns;
+  if ((stx.stx_mode & S_IFMT) != type) return false;
+  // The file system may have no fractions of seconds.
+  if (since.tv_nsec == 0) return since.tv_sec >= earlier.began_ns / 1000000000;
+  return since.tv_sec * 1000000000 + since.tv_nsec >= earlier.began_ns;
 }
 
 Result<abi::EntryOut> Ops::Mkdir(OpContext context,

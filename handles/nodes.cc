@@ -174,11 +174,13 @@ Result<Nodes::Entry> Nodes::LookupIn(BorrowedFd dir_fd, NodeId dir,
 
 namespace {
 
-// Without a time of birth the last change has to do.
+// Without a time of birth the last change has to do. Where the file system has
+// no fractions of seconds, the second counts.
 bool MayBeBornSince(const struct statx& stx, int64_t time_ns) {
   const int64_t birth = BirthOf(stx);
-  if (birth != 0) return birth >= time_ns;
-  return stx.stx_ctime.tv_sec * 1000000000 + stx.stx_ctime.tv_nsec >= time_ns;
+  const statx_timestamp& since = birth != 0 ? stx.stx_btime : stx.stx_ctime;
+  if (since.tv_nsec == 0) return since.tv_sec >= time_ns / 1000000000;
+  return since.tv_sec * 1000000000 + since.tv_nsec >= time_ns;
 }
 
 }  // namespace
