@@ -341,12 +341,11 @@ StatsSum Stats::Read() const {
   auto look = [&](const Place& place) {
     uint64_t unique = place.unique.load(std::memory_order_acquire);
     if (unique == 0) return;
-    InFlight one{.opcode = place.opcode.load(std::memory_order_relaxed),
+    InFlight one{.opcode = place.opcode.load(std::memory_order_acquire),
                  .unique = unique,
-                 .node = place.node.load(std::memory_order_relaxed),
-                 .age_ns = now - place.began_ns.load(std::memory_order_relaxed),
-                 .where = place.where.load(std::memory_order_relaxed)};
-    std::atomic_thread_fence(std::memory_order_acquire);
+                 .node = place.node.load(std::memory_order_acquire),
+                 .age_ns = now - place.began_ns.load(std::memory_order_acquire),
+                 .where = place.where.load(std::memory_order_acquire)};
     // Another one has come meanwhile: then that thread gets on.
     if (place.unique.load(std::memory_order_relaxed) != unique) return;
     sum.in_flight.push_back(one);
