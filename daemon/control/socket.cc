@@ -48,7 +48,11 @@ absl::StatusOr<UniqueFd> ListenAt(const std::string& path) {
   };
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) {
+  // It gets its name when it is listened at: until then it would look like one
+  // that was left behind (daemon/control/stale_sockets.h).
+  const std::string unnamed =
+      absl::StrCat(path.substr(0, path.rfind('/') + 1), ".", getpid(), "-new");
+  if (std::max(path.size(), unnamed.size()) >= sizeof(address.sun_path)) {
     errno = ENAMETOOLONG;
     return fail("make");
   }
@@ -57,10 +61,6 @@ absl::StatusOr<UniqueFd> ListenAt(const std::string& path) {
   }
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail("make");
-  // It gets its name when it is listened at: until then it would look like one
-  // that was left behind (daemon/control/stale_sockets.h).
-  const std::string unnamed =
-      absl::StrCat(kControlDirectory, "/.", getpid(), "-new");
   unnamed.copy(address.sun_path, unnamed.size());
   unlink(unnamed.c_str());
   mode_t old = umask(0177);
