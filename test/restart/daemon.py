@@ -103,6 +103,10 @@ class Daemon:
                 raw += part
         return json.loads(raw)
 
+    def crashes(self):
+        """How many servers died. (Of messages that come again and again the log has the first.)"""
+        return self.ask("status")["crashes"]
+
     def answers(self):
         return not isinstance(attempt(self.ask, "status"), procs.Err)
 

@@ -61,8 +61,8 @@ def race(t, kills=0, calls=-1, dies_at=None, **options):
     daemon = t.serve(env={"HANDLEFS_FAILPOINT": dies_at} if dies_at else None, **options)
     work = Race(t, daemon, kills, calls)
     if dies_at:
-        until(lambda: daemon.alive() and daemon.said("ended by signal") >= kills, "the failpoints", 600)
-        work.kills = daemon.said("ended by signal")
+        until(lambda: daemon.alive() and daemon.crashes() >= kills, "the failpoints", 600)
+        work.kills = daemon.crashes()
     while work.kills < kills:
         work.kill_once()
     work.stop()

@@ -94,8 +94,8 @@ def failpoints(t, place, every, kills, **options):
     t.need_failpoints()
     daemon = t.serve(env={"HANDLEFS_FAILPOINT": f"{place} {every}"}, **options)
     work = Storm(t, daemon, passthrough=t.config["passthrough"] == "on")
-    until(lambda: daemon.alive() and daemon.said("ended by signal") >= kills, "the failpoints", 600)
-    work.kills = daemon.said("ended by signal")
+    until(lambda: daemon.alive() and daemon.crashes() >= kills, "the failpoints", 600)
+    work.kills = daemon.crashes()
     work.stop()
     t.end(daemon)  # the next one's mount would not be told from this one's
 
