@@ -34,6 +34,9 @@ void AskFromCpus(const std::string& mount_point,
   }
   if (child != 0) return;
   if (fork() != 0) _exit(0);
+  // It must not hold what it waits for: with a copy of the device here the
+  // mount of a keeper and a server that die together would hang, not end.
+  (void)close_range(0, ~0U, 0);
   std::vector<std::thread> threads;
   for (const CpuAsks& ask : asks) {
     if (ask.cpu < 0 || ask.cpu >= CPU_SETSIZE) continue;

@@ -27,16 +27,17 @@ Wanted Read() {
   Wanted wanted;
   const char* text = std::getenv("HANDLEFS_FAILPOINT");
   std::istringstream words(text == nullptr ? "" : text);
-  std::string only;
-  words >> wanted.place >> wanted.every >> only;
-  if (only == "stop") {
-    wanted.signal = SIGSTOP;
-  } else if (only == "first") {
-    wanted.last = 1;
-  } else if (only == "later") {
-    wanted.first = 2;
-  } else if (!only.empty()) {
-    wanted.first = wanted.last = std::strtoull(only.c_str(), nullptr, 10);
+  words >> wanted.place >> wanted.every;
+  for (std::string word; words >> word;) {
+    if (word == "stop") {
+      wanted.signal = SIGSTOP;
+    } else if (word == "first") {
+      wanted.last = 1;
+    } else if (word == "later") {
+      wanted.first = 2;
+    } else {
+      wanted.first = wanted.last = std::strtoull(word.c_str(), nullptr, 10);
+    }
   }
   return wanted;
 }

@@ -2,7 +2,8 @@
 // option `failpoints`. HANDLEFS_FAILPOINT="PLACE EVERY": SIGKILL at every
 // EVERYth time that a server comes by; "PLACE EVERY first": in the first server
 // of a mount alone; "later": in all others; a number: in that server alone;
-// "stop": SIGSTOP instead, in all. In other builds nothing is left of them.
+// and with "stop" behind any of them SIGSTOP instead. In other builds nothing
+// is left of them.
 //
 //   start     before the server looks at what it takes over
 //   intent    directly before the system call that changes the host

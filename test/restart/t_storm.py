@@ -1,9 +1,14 @@
 """Storms of kills: no wrong result, no hang, nothing lost and nothing done twice."""
 
 import contextlib
+import errno
 import os
+import signal
+import subprocess
+import sys
 
 from clients import Directories
+from daemon import children, status_of
 from procs import until
 from registry import test
 from storm import Actor, Storm
@@ -88,6 +93,28 @@ def restarts_over_io_uring_without_files(t):
             work.restart_once()
         work.stop()
         t.eq(daemon.said("io_uring: a queue that hangs"), 0, "queues that did not hand over")
+
+
+@test(limit=120)
+def killed_altogether_over_io_uring(t):
+    """Whoever asks the mount for the servers' sake does not keep it: killed with keeper and server, it ends, and nobody hangs."""
+    t.need_failpoints()
+    with uring_enabled():
+        # No file is known, so the first server has processes ask; the second one never answers them.
+        daemon = t.serve(transport="uring", env={"HANDLEFS_FAILPOINT": "start 1 2 stop"})
+        first = daemon.server()
+        asking = subprocess.Popen([t.run.ctl, t.mnt, "restart"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        stopped = lambda: [pid for pid in children(daemon.keeper) if pid != first and status_of(pid).get("State", "").startswith("T")]
+        second = until(stopped, "a second server that is stopped")[0]
+        until(lambda: daemon.waiting() > 0, "somebody asks")
+        for pid in (daemon.keeper, second):
+            os.kill(pid, signal.SIGKILL)
+        daemon.process.wait()
+        asking.wait()
+        t.daemons.remove(daemon)
+        look = [sys.executable, "-c", "import os, sys\ntry: os.stat(sys.argv[1])\nexcept OSError as e: print(e.errno)", t.mnt]
+        until(lambda: subprocess.run(look, stdout=subprocess.PIPE, text=True, timeout=20).stdout == f"{errno.ENOTCONN}\n", "ENOTCONN")
+        os.system(f"umount -l {t.mnt}")
 
 
 def failpoints(t, place, every, kills, **options):
