@@ -255,8 +255,14 @@ void UringLane::ArmWake() {
 void UringLane::ArmTether() {
   if (setup_.memory == nullptr) return;
   if (!has_tether_) {
-    has_tether_ = io_uring_queue_init(1, &tether_, 0) == 0;
-    if (!has_tether_) return;
+    int rc = io_uring_queue_init(1, &tether_, 0);
+    has_tether_ = rc == 0;
+    if (!has_tether_) {
+      setup_.report(
+          absl::StrCat("io_uring_setup for a second ring: ", std::strerror(-rc),
+                       "; a crash can end calls with ECANCELED"));
+      return;
+    }
   }
   io_uring_sqe* sqe = Sqe();
   std::memset(sqe, 0, 2 * sizeof(*sqe));
