@@ -13,6 +13,8 @@ namespace handlefs::io {
 namespace {
 
 constexpr size_t kPage = 4096;
+// Of the payload, what all requests but those with data fit into.
+constexpr size_t kNames = 4 * kPage;
 // An entry that carried more gives its pages back when it carries little.
 constexpr size_t kMuch = 64 * 1024;
 
@@ -41,6 +43,10 @@ UringEntry::UringEntry(UringLane* lane, UringQueue* queue, size_t payload_size,
   size_t total = kPage + RoundUp(payload_size);
   if (slot_ != nullptr) {
     memory_ = {slot_->buffers(), total};
+    // A thread that is being killed cannot have pages made: the kernel would
+    // end with EINTR what it then puts here.
+    (void)madvise(slot_, UringMemory::Slot::kFront + kPage + kNames,
+                  MADV_POPULATE_WRITE);
     UseMemory(payload_size);
     if (is_aside() && StaysInPlace(slot_->header.opcode)) {
       payload_ = slot_->reply_payload;
@@ -159,8 +165,8 @@ void UringEntry::PutReply() {
   if (payload_.data() != data_.data()) {
     std::ranges::copy(payload_.first(payload), data_.begin());
   }
-  if (touched_ > kMuch && payload <= kPage) {
-    auto idle = data_.subspan(kPage);
+  if (touched_ > kMuch && payload <= kNames) {
+    auto idle = data_.subspan(kNames);
     madvise(idle.data(), idle.size(),
             slot_ != nullptr ? MADV_REMOVE : MADV_DONTNEED);
     touched_ = 0;
