@@ -305,7 +305,10 @@ void Server::Start(io::Packet packet) {
   Settle(negotiated);
   NoteSession(negotiated.out, *negotiated.dialect);
   reply(negotiated.out);
-  if (rings_ != nullptr) rings_->Start();
+  if (rings_ != nullptr) {
+    rings_->Start();
+    transport_.LetForgetsGather();
+  }
   if (on_serving_) on_serving_();
   Log(LogLevel::kDebug,
       absl::StrCat("INIT: the kernel's protocol is 7.", request->in.minor,
@@ -385,6 +388,7 @@ absl::Status Server::Resume(const SessionRecord& session) {
     // Whoever is told that it serves has each CPU ask something, which an entry
     // must be there for.
     rings_->WaitUntilRegistered();
+    transport_.LetForgetsGather();
   }
   return absl::OkStatus();
 }

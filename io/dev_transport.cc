@@ -88,7 +88,8 @@ Reader::Setup DevTransport::MakeSetup(BorrowedFd device,
           .kind = kind_,
           .pool = &pool_,
           .handler = &handler,
-          .setxattr_size = &setxattr_size_};
+          .setxattr_size = &setxattr_size_,
+          .gather_ms = &gather_ms_};
 }
 
 bool DevTransport::uses_io_uring() const {

@@ -56,6 +56,8 @@ class DevTransport final : public Connection {
 
   // After INIT: 8 on a connection without SETXATTR_EXT, else 16.
   void SetSetxattrSize(size_t size) { setxattr_size_.store(size); }
+  // Requests come over rings from now on, but for FORGET and INTERRUPT.
+  void LetForgetsGather() { gather_ms_.store(1); }
   // Called by the watchdog at every tick; it ticks less often while there is
   // nothing to watch.
   void SetTick(std::function<Activity()> tick) { tick_ = std::move(tick); }
@@ -94,6 +96,7 @@ class DevTransport final : public Connection {
   const Config config_;
   SlotPool pool_;
   std::atomic<size_t> setxattr_size_{16};
+  std::atomic<int> gather_ms_{0};
   std::function<Activity()> tick_;
   std::atomic<std::chrono::steady_clock::time_point> last_progress_{};
   std::unique_ptr<Reader> first_;

@@ -33,6 +33,9 @@ class Reader {
     SlotPool* pool = nullptr;
     PacketHandler* handler = nullptr;
     const std::atomic<size_t>* setxattr_size = nullptr;
+    // Where requests come another way, FORGETs are left to gather for so many
+    // milliseconds, and then read in one piece. 0: never.
+    const std::atomic<int>* gather_ms = nullptr;
   };
   explicit Reader(const Setup& setup);
   ~Reader();
@@ -80,6 +83,7 @@ class Reader {
   bool IsOver() const;
   Turn OnRead(int result);
   void Work(size_t size);
+  void LetForgetsGather();
   void DrainWake();
 
   const Setup setup_;
@@ -91,6 +95,7 @@ class Reader {
   Slot* reply_ = nullptr;  // holds a reply that was not submitted yet
   std::optional<int> read_result_;
   bool saw_end_ = false;  // IsOver() before the last read
+  int unhurried_ = 0;     // requests that nobody waits for, the last in a row
   StopReason reason_ = StopReason::kStopped;
   int read_error_ = 0;
   std::atomic<uint64_t> pulse_{0};

@@ -33,7 +33,8 @@ struct Reading {
                 .kind = io::DeviceKind::kSocket,
                 .pool = &pool,
                 .handler = &handler,
-                .setxattr_size = &setxattr_size}) {}
+                .setxattr_size = &setxattr_size,
+                .gather_ms = &gather_ms}) {}
   ~Reading() { Stop(); }
   void Start(Engine engine) {
     thread = std::thread([this, engine] {
@@ -57,6 +58,7 @@ struct Reading {
 
   io::SlotPool pool{4096};
   std::atomic<size_t> setxattr_size{16};
+  std::atomic<int> gather_ms{0};
   Reader reader;
   std::thread thread;
   std::atomic<pid_t> tid{0};
@@ -220,6 +222,68 @@ TEST_CASE("two readers may share a socket", "[reader]") {
   CHECK(second.Stop() == StopReason::kStopped);
 }
 
+Message Forget(uint64_t unique) {
+  return Message(proto::Opcode::kForget, 1)
+      .Put(abi::ForgetIn{.nlookup = 1})
+      .WithUnique(unique);
+}
+
+TEST_CASE("FORGETs gather where nothing else is expected", "[reader]") {
+  Engine engine = AnyEngine();
+  Link link;
+  Handler handler([](Packet packet) {
+    if (packet.raw.header.opcode == kEchoOpcode) {
+      Handler::Echo(std::move(packet));
+    } else {
+      packet.token.NoReply();
+    }
+  });
+  Reading reading(link, handler);
+  uint64_t unique = 2;
+  int sent = 0;
+  auto forget = [&](int times) {
+    for (int i = 0; i < times; ++i, unique += 2, ++sent) {
+      REQUIRE(link.peer.Send(Forget(unique)));
+    }
+  };
+  auto all_read = [&] {
+    return Eventually([&] { return handler.packets == sent; });
+  };
+  constexpr int kFew = 15, kMany = 100;
+
+  SECTION("each is read at once") {
+    reading.Start(engine);
+    forget(kMany);
+    CHECK(all_read());
+  }
+  SECTION("after some in a row the reader lets them wait") {
+    reading.gather_ms = 10 * 60 * 1000;
+    reading.Start(engine);
+    forget(kFew);
+    CHECK(all_read());
+    // Whoever waits for an answer shows that others are expected.
+    REQUIRE(link.peer.Send(EchoMessage(unique, "")));
+    CHECK(link.peer.Receive().unique == unique);
+    unique += 2;
+    ++sent;
+    forget(kFew);
+    CHECK(all_read());
+    forget(1);
+    CHECK(all_read());
+    forget(1);
+    CHECK(Eventually([&] { return SleepsIn(reading.tid, SYS_poll); }));
+    CHECK(HasInput(link));
+    CHECK(handler.packets == sent - 1);
+  }
+  SECTION("a pause ends") {
+    reading.gather_ms = 1;
+    reading.Start(engine);
+    forget(kMany);
+    CHECK(all_read());
+  }
+  CHECK(reading.Stop() == StopReason::kStopped);
+}
+
 TEST_CASE("a reader sees the peer's end", "[reader]") {
   Engine engine = AnyEngine();
   Link link;
@@ -284,7 +348,8 @@ struct DeviceReading {
                 .kind = io::DeviceKind::kFuse,
                 .pool = &pool,
                 .handler = &handler,
-                .setxattr_size = &setxattr_size}) {}
+                .setxattr_size = &setxattr_size,
+                .gather_ms = &gather_ms}) {}
   void Start(Engine engine) {
     thread = std::thread([this, engine] {
       tid = gettid();
@@ -304,6 +369,7 @@ struct DeviceReading {
   io::SlotPool pool{4096};
   Handler handler{&AnswerNothing};
   std::atomic<size_t> setxattr_size{16};
+  std::atomic<int> gather_ms{0};
   Reader reader;
   std::thread thread;
   std::atomic<pid_t> tid{0};
