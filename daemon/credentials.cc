@@ -22,7 +22,7 @@ constexpr uint64_t kServing =
     Cap(CAP_SYS_ADMIN) | Cap(CAP_DAC_READ_SEARCH) | Cap(CAP_DAC_OVERRIDE) |
     Cap(CAP_CHOWN) | Cap(CAP_FOWNER) | Cap(CAP_FSETID) | Cap(CAP_SETUID) |
     Cap(CAP_SETGID) | Cap(CAP_MKNOD) | Cap(CAP_SETFCAP) |
-    Cap(CAP_LINUX_IMMUTABLE);
+    Cap(CAP_LINUX_IMMUTABLE) | Cap(CAP_SYS_NICE);
 
 // What the kernel takes out of the effective set when fsuid leaves 0, and puts
 // back when it returns (CAP_FS_MASK).

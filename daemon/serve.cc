@@ -210,6 +210,7 @@ absl::StatusOr<std::unique_ptr<io::DevTransport>> MakeTransport(
   return io::DevTransport::Create(std::move(device),
                                   {.max_write = options.max_write,
                                    .max_readers = options.threads,
+                                   .scheduling = io::Scheduling::kAuto,
                                    .vault = vault});
 }
 

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -89,6 +90,7 @@ Reader::Setup DevTransport::MakeSetup(BorrowedFd device,
           .pool = &pool_,
           .handler = &handler,
           .setxattr_size = &setxattr_size_,
+          .scheduling = config_.scheduling,
           .gather_ms = &gather_ms_};
 }
 
@@ -150,7 +152,9 @@ void DevTransport::Grow(PacketHandler& handler) {
     (void)config_.vault->Put(Vault::Kind::kClone, {}, extra.clone);
   }
   BorrowedFd device = extra.clone ? BorrowedFd(extra.clone.get()) : device_;
-  extra.reader = std::make_unique<Reader>(MakeSetup(device, handler));
+  Reader::Setup setup = MakeSetup(device, handler);
+  setup.scheduling = Scheduling::kNormal;
+  extra.reader = std::make_unique<Reader>(setup);
   extra.thread = std::thread([reader = extra.reader.get(), &handler] {
     handler.OnThreadStart();
     reader->Serve();
@@ -163,6 +167,8 @@ void DevTransport::Watch(PacketHandler& handler) {
   const unsigned cpus = std::max(1u, std::thread::hardware_concurrency());
   std::vector<uint64_t> last;
   int idle = 0, busy = 0, calm = 0;
+  PaceMeter pace;
+  Yielder& yielder = first_->yielder();
   absl::MutexLock lock(&mutex_);
   while (!stopping_) {
     mutex_.AwaitWithTimeout(absl::Condition(&stopping_),
@@ -173,20 +179,22 @@ void DevTransport::Watch(PacketHandler& handler) {
     size_t active = 0, stuck = 0, working = 0;
     bool moved = false;
     last.resize(extras_.size() + 1);
-    auto look = [&](const Reader& reader, uint64_t& before) {
+    auto look = [&](Reader& reader, uint64_t& before) {
       uint64_t now = reader.pulse();
       moved |= now != before;
       if (!reader.parked()) {
         ++active;
         working += now & 1;
-        stuck += (now & 1) != 0 && now == before;
+        // One that yields may only have waited for its CPU.
+        stuck += (now & 1) != 0 && now == before && !reader.yielder().yields();
       }
-      before = now;
+      return (now - std::exchange(before, now)) / 2;
     };
-    look(*first_, last[0]);
+    const uint64_t requests = look(*first_, last[0]);
     for (size_t i = 0; i < extras_.size(); ++i) {
       look(*extras_[i].reader, last[i + 1]);
     }
+    yielder.Tick(active == 1 ? pace.Tick(requests) : Pace::kSlow, requests);
     // A reader that waits while there is something to read has been forgotten.
     if (moved || (working < active && !HasRequest())) {
       last_progress_.store(std::chrono::steady_clock::now());
@@ -210,6 +218,7 @@ void DevTransport::Watch(PacketHandler& handler) {
     }
     if (tick_ && tick_() == Activity::kBusy) idle = 0;
   }
+  yielder.Stop();
 }
 
 Status DevTransport::Notify(const proto::Notification& head,

@@ -34,6 +34,7 @@ class DevTransport final : public Connection {
   struct Config {
     size_t max_write = 1 << 20;  // bytes of data in one request or reply
     unsigned max_readers = 8;
+    Scheduling scheduling = Scheduling::kNormal;
     // Null if nobody goes on after this server; else each clone of the device
     // outlives it there: closing one ends the requests that were read from it.
     Vault* vault = nullptr;

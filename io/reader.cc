@@ -57,6 +57,10 @@ void Reader::OpenRing() {
 StopReason Reader::Serve() {
   // The ring belongs to the thread that serves.
   OpenRing();
+  if (setup_.scheduling == Scheduling::kAuto) {
+    yielder_.Attach();
+    follower_.Attach();
+  }
   if (setup_.kind == DeviceKind::kFuse) {
     // All clones are woken for a request that one of them gets. The others must
     // not wait in the read, where no order reaches them; a ring does so, too:
@@ -329,6 +333,11 @@ void Reader::Work(size_t size) {
     }
   } else {
     unhurried_ = IsUnhurried(raw->header.opcode) ? unhurried_ + 1 : 0;
+    if (yielder_.yields()) {
+      follower_.OnRequest(raw->header.pid);
+    } else {
+      follower_.Release();
+    }
     pulse_.fetch_add(1, std::memory_order_relaxed);
     setup_.handler->OnPacket(
         Packet{.raw = *raw,

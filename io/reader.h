@@ -19,7 +19,9 @@
 #include "absl/synchronization/mutex.h"
 #include "io/base/fd.h"
 #include "io/dev_port.h"
+#include "io/follower.h"
 #include "io/slot.h"
+#include "io/yielding.h"
 
 namespace handlefs::io {
 
@@ -33,6 +35,7 @@ class Reader {
     SlotPool* pool = nullptr;
     PacketHandler* handler = nullptr;
     const std::atomic<size_t>* setxattr_size = nullptr;
+    Scheduling scheduling = Scheduling::kNormal;
     // Where requests come another way, FORGETs are left to gather for so many
     // milliseconds, and then read in one piece. 0: never.
     const std::atomic<int>* gather_ms = nullptr;
@@ -54,6 +57,8 @@ class Reader {
   // Odd while a request is worked on; changes with each request. What the
   // watchdog looks at.
   uint64_t pulse() const { return pulse_.load(std::memory_order_relaxed); }
+  // The watchdog's.
+  Yielder& yielder() { return yielder_; }
   // The errno of kReadError.
   int read_error() const { return read_error_; }
   bool uses_io_uring() const { return uses_io_uring_.load(); }
@@ -89,6 +94,8 @@ class Reader {
   const Setup setup_;
   DevPort port_;
   UniqueFd wake_;
+  Yielder yielder_;
+  Follower follower_;
   std::optional<Ring> ring_;
   std::atomic<bool> uses_io_uring_{false};  // others may ask while it opens
   Slot* slot_ = nullptr;                    // the next request goes here

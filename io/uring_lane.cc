@@ -143,6 +143,7 @@ void UringLane::Main() {
   // First, so that what is allocated lies near the CPU. A CPU that may not be
   // used (a cpuset) is served from where this thread may run.
   pinned_ = setup_.cpu && Pin(*setup_.cpu);
+  if (pinned_ && setup_.scheduling == Scheduling::kAuto) yielder_.Attach();
   absl::Status status = Make();
   {
     absl::MutexLock lock(&mutex_);

@@ -35,6 +35,7 @@
 #include "absl/time/time.h"
 #include "io/base/fd.h"
 #include "io/uring_entry.h"
+#include "io/yielding.h"
 
 namespace handlefs::io {
 
@@ -58,6 +59,7 @@ class UringLane {
     std::vector<uint16_t> queues;
     std::optional<int> cpu;  // where the thread stays; unset: anywhere
     size_t payload_size = 0;
+    Scheduling scheduling = Scheduling::kNormal;
     // Entries of each queue to begin with; more come when they are away.
     size_t depth = 4;
     // Beside a lane that is stuck: requests may wait already.
@@ -98,6 +100,9 @@ class UringLane {
   void HandOver();
   // False: `until` came first; requests of this lane may end with ECANCELED.
   bool WaitUntilHandedOver(absl::Time until);
+
+  // Once it is made; the watchdog's.
+  Yielder& yielder() { return yielder_; }
 
   // Odd while a request is worked on; changes with each request.
   uint64_t pulse() const { return pulse_.load(std::memory_order_relaxed); }
@@ -148,6 +153,7 @@ class UringLane {
   io_uring tether_{};  // nothing is ever asked of it
   bool has_tether_ = false;
   bool pinned_ = false;
+  Yielder yielder_;
   std::vector<UringQueue> queues_;  // not resized: entries point into it
   std::vector<std::unique_ptr<UringEntry>> entries_;
   std::vector<UringEntry*> retry_;  // REGISTER said EAGAIN

@@ -95,6 +95,7 @@ std::unique_ptr<UringLane> UringTransport::MakeLane(const Group& group,
                        .queues = group.queues,
                        .cpu = group.cpu,
                        .payload_size = config_.payload_size,
+                       .scheduling = config_.scheduling,
                        .depth = config_.depth,
                        .is_relief = role == Role::kRelief,
                        .memory = config_.memory,
@@ -167,7 +168,10 @@ void UringTransport::Stop() {
 
 bool UringTransport::HandOver(absl::Time until) {
   for (Group& group : groups_) {
-    for (auto& lane : group.lanes) lane->HandOver();
+    for (auto& lane : group.lanes) {
+      lane->yielder().Stop();
+      lane->HandOver();
+    }
   }
   bool all = true;
   for (Group& group : groups_) {
@@ -180,13 +184,23 @@ bool UringTransport::HandOver(absl::Time until) {
 Activity UringTransport::Tick() {
   Activity activity = Activity::kIdle;
   if (!started_.load(std::memory_order_acquire)) return activity;
+  uint64_t requests = 0;
+  for (const Group& group : groups_) {
+    for (size_t i = 0; i < group.lanes.size(); ++i) {
+      requests += (group.lanes[i]->pulse() - group.pulses[i]) / 2;
+    }
+  }
+  const Pace pace = pace_.Tick(requests);
   for (Group& group : groups_) {
     size_t stuck = 0;
     for (size_t i = 0; i < group.lanes.size(); ++i) {
       uint64_t pulse = group.lanes[i]->pulse();
-      bool working = (pulse & 1) != 0;
-      if (working || pulse != group.pulses[i]) activity = Activity::kBusy;
-      stuck += working && pulse == group.pulses[i];
+      const uint64_t moved = pulse - group.pulses[i];
+      const bool working = (pulse & 1) != 0;
+      if (working || moved != 0) activity = Activity::kBusy;
+      // One that yields may only have waited for its CPU.
+      stuck += working && moved == 0 && !group.lanes[i]->yielder().yields();
+      group.lanes[i]->yielder().Tick(pace, moved / 2);
       group.pulses[i] = pulse;
     }
     if (stuck < group.lanes.size()) {

@@ -47,6 +47,7 @@ class UringTransport {
     size_t payload_size = 1 << 20;  // at least what INIT says of max_write
     unsigned max_lanes = 8;         // of one CPU
     size_t depth = 4;               // entries of a queue to begin with
+    Scheduling scheduling = Scheduling::kNormal;
     // Null: buffers end with the server. Else it outlives the transport, which
     // goes on with what an earlier one left there.
     UringMemory* memory = nullptr;
@@ -100,6 +101,7 @@ class UringTransport {
   std::vector<UringMemory::Slot*> inherited_;
   std::atomic<bool> started_{false};
   std::vector<Group> groups_;  // the watchdog's once started
+  PaceMeter pace_;
 };
 
 }  // namespace handlefs::io
