@@ -83,6 +83,17 @@ Finding TransportOf(const Negotiated& negotiated, const Options& options) {
   return {"transport", "dev", std::move(why)};
 }
 
+Finding SchedulingOf(const Options& options) {
+  if (options.scheduling == io::Scheduling::kNormal) {
+    return {"scheduling", "normal", "as asked for"};
+  }
+  if (!io::Yielder::IsPossible()) {
+    return {"scheduling", "normal", std::string(io::Yielder::kNotPossible)};
+  }
+  return {"scheduling", "auto",
+          "threads that serve give way while requests come fast"};
+}
+
 Finding PassthroughOf(const Negotiated& negotiated, const Options& options,
                       const HostFacts& facts) {
   if (negotiated.flags.Has(proto::init::kPassthrough)) {
@@ -157,6 +168,7 @@ CheckReport Check(const Options& options) {
   }
   if (auto* negotiated = std::get_if<Negotiated>(&answer)) {
     report.findings.push_back(TransportOf(*negotiated, options));
+    report.findings.push_back(SchedulingOf(options));
     report.findings.push_back(PassthroughOf(*negotiated, options, facts));
     report.findings.push_back({"dialect",
                                std::string(negotiated->dialect->name),

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "io/thread_defaults.h"
 
 namespace handlefs {
 namespace {
@@ -39,7 +40,12 @@ void LockWaiters::Add(NodeId node, io::LateReply reply, Attempt attempt) {
                             .attempt = std::move(attempt),
                             .next = absl::InfinitePast(),
                             .pause = kFirstPause});
-  if (!thread_.joinable()) thread_ = std::thread([this] { Serve(); });
+  if (!thread_.joinable()) {
+    thread_ = std::thread([this] {
+      io::ThreadDefaults::Take();
+      Serve();
+    });
+  }
   changed_.Signal();
 }
 

@@ -21,6 +21,7 @@
 #include "daemon/log_line.h"
 #include "handles/host_fs.h"
 #include "handles/source.h"
+#include "io/yielding.h"
 #include "proto/dialect.h"
 
 namespace handlefs {
@@ -90,6 +91,7 @@ struct Options {
   const proto::Dialect* dialect = &proto::MainlineDialect();
   Offload offload = Offload::kAuto;
   uint32_t threads = 16;
+  io::Scheduling scheduling = io::Scheduling::kAuto;
   Restart restart = Restart::kBest;
 
   // Messages

@@ -300,6 +300,24 @@ constexpr OptionRow kRows[] = {
      .set = [](Options& o,
                std::string_view v) { return Number(o.threads, v, 1, 256); }},
     {.group = kServe,
+     .name = "scheduling",
+     .metavar = "auto|normal",
+     .by_default = "auto",
+     .help = "whether threads that serve give way to their clients",
+     .more = "auto: while many requests come and nobody else wants the CPU, "
+             "the threads that serve are of the class SCHED_IDLE, so that a "
+             "client that gets its answer goes on at once, on the CPU where it "
+             "asked. It is looked at each 10 ms; stats tells if it cannot be "
+             "had.",
+     .cost = "normal: up to four times as long for a small request",
+     .kernel = "CAP_SYS_NICE",
+     .set =
+         [](Options& o, std::string_view v) {
+           return Choose(o.scheduling, v,
+                         {{"auto", io::Scheduling::kAuto},
+                          {"normal", io::Scheduling::kNormal}});
+         }},
+    {.group = kServe,
      .name = "restart",
      .metavar = "off|best|lossless",
      .by_default = "best",

@@ -197,6 +197,10 @@ void Announce(const Options& options, const Prepared& prepared, Server& server,
       Log(LogLevel::kInfo, std::string(kUringIsOff));
     }
   }
+  if (options.scheduling == io::Scheduling::kAuto &&
+      !io::Yielder::IsPossible()) {
+    stats.NoteFallback("scheduling", io::Yielder::kNotPossible);
+  }
   if (!transport.uses_io_uring()) {
     stats.NoteFallback("submission by io_uring", "it cannot be set up");
     Log(LogLevel::kWarning,
@@ -210,7 +214,7 @@ absl::StatusOr<std::unique_ptr<io::DevTransport>> MakeTransport(
   return io::DevTransport::Create(std::move(device),
                                   {.max_write = options.max_write,
                                    .max_readers = options.threads,
-                                   .scheduling = io::Scheduling::kAuto,
+                                   .scheduling = options.scheduling,
                                    .vault = vault});
 }
 

@@ -400,7 +400,7 @@ absl::Status Server::MakeRings(size_t max_write) {
       transport_.device(), *cpus,
       {.payload_size = io::PayloadSize(max_write),
        .max_lanes = options_.threads,
-       .scheduling = io::Scheduling::kAuto,
+       .scheduling = options_.scheduling,
        .memory = ring_memory_,
        .report =
            [this](const std::string& what) {

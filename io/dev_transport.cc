@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "io/thread_defaults.h"
 #include "proto/flags.h"
 
 namespace handlefs::io {
@@ -112,6 +113,7 @@ bool DevTransport::HasRequest() const {
 }
 
 DevTransport::End DevTransport::Run(PacketHandler& handler) {
+  ThreadDefaults::Remember();
   {
     absl::MutexLock lock(&mutex_);
     first_ = std::make_unique<Reader>(MakeSetup(device_, handler));

@@ -4,6 +4,8 @@
 #include <csignal>
 #include <utility>
 
+#include "io/thread_defaults.h"
+
 namespace handlefs::io {
 
 int InterruptSignal() {
@@ -84,6 +86,7 @@ void OffloadPool::Submit(uint32_t group, Packet packet) {
 }
 
 void OffloadPool::Serve(Running& self) {
+  ThreadDefaults::Take();
   start_();
   mutex_.Lock();
   self.thread = pthread_self();

@@ -52,8 +52,7 @@ bool YieldRule::Tick(Pace pace, uint64_t requests, nanoseconds delay) {
   if (++lasted_ >= kFirstPause) next_pause_ = 0;
   if (delay > kMuch + kThinking * requests) {
     yields_ = false;
-    next_pause_ =
-        std::clamp(next_pause_ * 2, kFirstPause, kLongestPause);
+    next_pause_ = std::clamp(next_pause_ * 2, kFirstPause, kLongestPause);
     pause_ = next_pause_;
   } else {
     yields_ = pace == Pace::kFast;
@@ -61,13 +60,19 @@ bool YieldRule::Tick(Pace pace, uint64_t requests, nanoseconds delay) {
   return yields_;
 }
 
-void Yielder::Attach() {
-  if (sched_getscheduler(0) != SCHED_OTHER) return;
+// Tried on a thread that may stay in the class.
+bool Yielder::IsPossible() {
   bool can_return = false;
-  std::thread([&can_return] {
-    can_return = SetPolicy(0, SCHED_IDLE) && SetPolicy(0, SCHED_OTHER);
-  }).join();
-  if (!can_return) return;
+  if (sched_getscheduler(0) == SCHED_OTHER) {
+    std::thread([&can_return] {
+      can_return = SetPolicy(0, SCHED_IDLE) && SetPolicy(0, SCHED_OTHER);
+    }).join();
+  }
+  return can_return;
+}
+
+void Yielder::Attach() {
+  if (!IsPossible()) return;
   schedstat_.reset(open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC));
   if (auto delay = Delay()) {
     delay_ = *delay;
@@ -96,9 +101,7 @@ void Yielder::Tick(Pace pace, uint64_t requests) {
   const auto before = std::exchange(delay_, Delay().value_or(delay_));
   const bool yields = rule_.Tick(pace, requests, delay_ - before);
   if (yields == yields_.load()) return;
-  // Threads that it starts do not inherit the class.
-  if (SetPolicy(tid, yields ? SCHED_IDLE | SCHED_RESET_ON_FORK
-                             : SCHED_OTHER | SCHED_RESET_ON_FORK)) {
+  if (SetPolicy(tid, yields ? SCHED_IDLE : SCHED_OTHER)) {
     yields_.store(yields);
   }
 }

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "io/base/fd.h"
 
@@ -52,9 +53,13 @@ class YieldRule {
 // Belongs to the watchdog, but for Attach and yields().
 class Yielder {
  public:
-  // Called by the thread that is to yield, before the first Tick. Without it, or
-  // where the class could not be left again (CAP_SYS_NICE, RLIMIT_NICE) or the
-  // kernel does not count, nothing is ever done.
+  // Whether threads of this process may change their class and back.
+  static bool IsPossible();
+  static constexpr std::string_view kNotPossible =
+      "it needs CAP_SYS_NICE, and a start in the normal class";
+  // Called by the thread that is to yield, before the first Tick. Without it,
+  // or where the class could not be left again (CAP_SYS_NICE, RLIMIT_NICE) or
+  // the kernel does not count, nothing is ever done.
   void Attach();
   // `requests`: that the thread began since the last tick.
   void Tick(Pace pace, uint64_t requests);

@@ -51,6 +51,9 @@ TEST_CASE("choices", "[options]") {
   CHECK(Parsed({"--offload=always"}).offload == Offload::kAlways);
   CHECK(Parsed({"--offload=never"}).offload == Offload::kNever);
   CHECK(Parsed({"--offload=auto"}).offload == Offload::kAuto);
+  CHECK(Parsed({}).scheduling == io::Scheduling::kAuto);
+  CHECK(Parsed({"--scheduling=normal"}).scheduling == io::Scheduling::kNormal);
+  CHECK(Parsed({"--scheduling=auto"}).scheduling == io::Scheduling::kAuto);
   CHECK(Parsed({}).restart == Restart::kBest);
   CHECK(Parsed({"--restart=off"}).restart == Restart::kOff);
   CHECK(Parsed({"--restart=best"}).restart == Restart::kBest);

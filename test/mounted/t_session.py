@@ -449,7 +449,7 @@ def every_option_works(t):
     """Each documented option value starts, works and stops."""
     source = t.place("source")
     choices = [{"threads": 1}, {"threads": 4}, {"max_write": 131072}, {"offload": "never"}, {"offload": "always"},
-               {"offload": "auto"}, {"locks": "local"}, {"locks": "host"}, {"allow_other": True}, {"timeout": 0},
+               {"offload": "auto"}, {"scheduling": "auto"}, {"scheduling": "normal"}, {"locks": "local"}, {"locks": "host"}, {"allow_other": True}, {"timeout": 0},
                {"timeout": 2.5}, {"identity": "auto"}, {"cache": "auto", "timeout": 60}, {"passthrough": "auto"},
                {"submounts": "hide"}, {"submounts": "cross"}, {"export": "off"}]
     for choice in choices:

@@ -47,7 +47,8 @@ void Put(io::Packet& packet, const T& value) {
 bool Always() { return true; }
 
 int ServeDev(UniqueFd device) {
-  auto transport = io::DevTransport::Create(std::move(device), {});
+  auto transport = io::DevTransport::Create(
+      std::move(device), {.scheduling = io::Scheduling::kAuto});
   if (!transport.ok()) {
     std::fputs("floor: cannot use the device\n", stderr);
     return 1;
@@ -78,6 +79,7 @@ int ServeUring(UniqueFd device) {
             auto made = io::UringTransport::Create(
                 (*transport)->device(), *cpus,
                 {.payload_size = io::PayloadSize(kMaxWrite),
+                 .scheduling = io::Scheduling::kAuto,
                  .report =
                      [](const std::string& what) {
                        std::fprintf(stderr, "floor: %s\n", what.c_str());
