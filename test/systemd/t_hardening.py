@@ -1,5 +1,6 @@
 """Each line that hardens the unit: it hides no mount and changes nothing of what users can do."""
 
+import json
 import os
 
 from machine import HERE, until
@@ -48,6 +49,10 @@ class Probe:
             t.shows("/srv/hard", source)
             status = t.m.show(unit, "StatusText")["StatusText"]
             t.check("by handles" in status, f"status: {status}")
+            # Whether io_uring is on is the machine's business.
+            stats = json.loads(t.m.must("handlefsctl --json /srv/hard stats"))
+            missing = [f for f in stats["fallbacks"] if f["feature"] != "io_uring"]
+            t.check(not missing, f"it goes without: {missing}")
             done = t.m.run("python3 /root/probe.py /srv/hard")
             wrong = [f"{a!r} is {b!r}" for a, b in zip(self.wanted.splitlines(), done.out.splitlines()) if a != b]
             t.check(done.out == self.wanted, f"other than on the host: {wrong or done.out}")
@@ -87,7 +92,8 @@ def what_must_not_be_in_the_unit(t):
                        ("ProtectControlGroups=yes", "is not mounted"), ("ReadOnlyPaths=/boot", "is not mounted"),
                        ("RestrictSUIDSGID=yes", "other than on the host"),
                        ("CapabilityBoundingSet=~CAP_DAC_READ_SEARCH", "by descriptors"),
-                       ("CapabilityBoundingSet=~CAP_MKNOD", "other than on the host")):
+                       ("CapabilityBoundingSet=~CAP_MKNOD", "other than on the host"),
+                       ("CapabilityBoundingSet=~CAP_SYS_NICE", "it goes without")):
         complaint = probe.complaint(before, [line], after) or "nothing"
         if sign not in complaint:
             missed.append(f"{line}: {complaint}")
