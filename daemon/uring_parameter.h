@@ -20,7 +20,7 @@ Status TurnUringOn();
 // For users: what to do where it is off, and what it brings.
 inline constexpr std::string_view kUringIsOff =
     "FUSE over io_uring is there but off: requests of several programs are "
-    "served two to four times faster with it; enable_uring=on, or write Y to "
+    "served up to three times faster with it; enable_uring=on, or write Y to "
     "/sys/module/fuse/parameters/enable_uring, before mounting";
 
 inline constexpr std::string_view kLosslessIsDev =
