@@ -87,8 +87,8 @@ Finding SchedulingOf(const Options& options) {
   if (options.scheduling == io::Scheduling::kNormal) {
     return {"scheduling", "normal", "as asked for"};
   }
-  if (!io::Yielder::IsPossible()) {
-    return {"scheduling", "normal", std::string(io::Yielder::kNotPossible)};
+  if (std::string_view why = io::Yielder::WhyNot(); !why.empty()) {
+    return {"scheduling", "normal", std::string(why)};
   }
   return {"scheduling", "auto",
           "threads that serve give way while requests come fast"};

@@ -197,9 +197,9 @@ void Announce(const Options& options, const Prepared& prepared, Server& server,
       Log(LogLevel::kInfo, std::string(kUringIsOff));
     }
   }
-  if (options.scheduling == io::Scheduling::kAuto &&
-      !io::Yielder::IsPossible()) {
-    stats.NoteFallback("scheduling", io::Yielder::kNotPossible);
+  if (options.scheduling == io::Scheduling::kAuto) {
+    std::string_view why = io::Yielder::WhyNot();
+    if (!why.empty()) stats.NoteFallback("scheduling", why);
   }
   if (!transport.uses_io_uring()) {
     stats.NoteFallback("submission by io_uring", "it cannot be set up");

@@ -60,39 +60,55 @@ bool YieldRule::Tick(Pace pace, uint64_t requests, nanoseconds delay) {
   return yields_;
 }
 
-// Tried on a thread that may stay in the class.
-bool Yielder::IsPossible() {
-  bool can_return = false;
-  if (sched_getscheduler(0) == SCHED_OTHER) {
-    std::thread([&can_return] {
-      can_return = SetPolicy(0, SCHED_IDLE) && SetPolicy(0, SCHED_OTHER);
-    }).join();
+std::optional<nanoseconds> DelayIn(std::string_view schedstat) {
+  std::array<int64_t, 3> numbers{};
+  const char* at = schedstat.data();
+  const char* const end = at + schedstat.size();
+  for (int64_t& number : numbers) {
+    auto [next, error] = std::from_chars(at, end, number);
+    if (error != std::errc()) return std::nullopt;
+    at = std::min(next + 1, end);
   }
-  return can_return;
+  // A thread that reads this has had a turn.
+  if (numbers[2] == 0) return std::nullopt;
+  return nanoseconds(numbers[1]);
+}
+
+std::string_view Yielder::WhyNot() {
+  if (sched_getscheduler(0) != SCHED_OTHER) {
+    return "the server was not started in the normal class";
+  }
+  std::string_view why_not;
+  // On a thread that may stay in the class.
+  std::thread([&why_not] {
+    Yielder yielder;
+    if (!SetPolicy(0, SCHED_IDLE) || !SetPolicy(0, SCHED_OTHER)) {
+      why_not = "it needs CAP_SYS_NICE";
+    } else if (!yielder.OpenSchedstat()) {
+      why_not =
+          "the kernel does not tell for how long threads wait "
+          "(/proc/thread-self/schedstat)";
+    }
+  }).join();
+  return why_not;
+}
+
+bool Yielder::OpenSchedstat() {
+  schedstat_.reset(open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC));
+  auto delay = Delay();
+  if (delay) delay_ = *delay;
+  return delay.has_value();
 }
 
 void Yielder::Attach() {
-  if (!IsPossible()) return;
-  schedstat_.reset(open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC));
-  if (auto delay = Delay()) {
-    delay_ = *delay;
-    tid_.store(gettid());
-  }
+  if (WhyNot().empty() && OpenSchedstat()) tid_.store(gettid());
 }
 
-// The second of three numbers: time on the CPU, time waiting for it, turns.
 std::optional<nanoseconds> Yielder::Delay() const {
   std::array<char, 96> text;
   ssize_t n = pread(schedstat_.get(), text.data(), text.size(), 0);
   if (n <= 0) return std::nullopt;
-  const char* end = text.data() + n;
-  const char* space = std::find<const char*>(text.data(), end, ' ');
-  if (space == end) return std::nullopt;
-  int64_t delay = 0;
-  if (std::from_chars(space + 1, end, delay).ec != std::errc()) {
-    return std::nullopt;
-  }
-  return nanoseconds(delay);
+  return DelayIn({text.data(), static_cast<size_t>(n)});
 }
 
 void Yielder::Tick(Pace pace, uint64_t requests) {

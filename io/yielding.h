@@ -50,16 +50,19 @@ class YieldRule {
   int next_pause_ = 0;  // if it has to wait again
 };
 
+// How long a thread waited for its CPU: the second number of its schedstat
+// (time on the CPU, time waiting for it, turns). Nothing where the kernel shows
+// the file and counts nothing.
+std::optional<std::chrono::nanoseconds> DelayIn(std::string_view schedstat);
+
 // Belongs to the watchdog, but for Attach and yields().
 class Yielder {
  public:
-  // Whether threads of this process may change their class and back.
-  static bool IsPossible();
-  static constexpr std::string_view kNotPossible =
-      "it needs CAP_SYS_NICE, and a start in the normal class";
+  // Why no thread of this process can yield, if so: the class could not be left
+  // again, or nobody would know when it should be.
+  static std::string_view WhyNot();
   // Called by the thread that is to yield, before the first Tick. Without it,
-  // or where the class could not be left again (CAP_SYS_NICE, RLIMIT_NICE) or
-  // the kernel does not count, nothing is ever done.
+  // or with a reason not to, nothing is ever done.
   void Attach();
   // `requests`: that the thread began since the last tick.
   void Tick(Pace pace, uint64_t requests);
@@ -67,6 +70,7 @@ class Yielder {
   bool yields() const { return yields_.load(std::memory_order_relaxed); }
 
  private:
+  bool OpenSchedstat();
   std::optional<std::chrono::nanoseconds> Delay() const;
 
   std::atomic<pid_t> tid_{0};  // set when the rest is

@@ -99,6 +99,32 @@ size_t FirstCpu() {
   return first;
 }
 
+TEST_CASE("the delay in schedstat", "[yielding]") {
+  using io::DelayIn;
+  CHECK(DelayIn("12 345 6\n") == nanoseconds(345));
+  CHECK(DelayIn("12 0 1\n") == kNone);
+  CHECK_FALSE(DelayIn("0 0 0\n"));
+  CHECK_FALSE(DelayIn("12 345\n"));
+  CHECK_FALSE(DelayIn("12 345 "));
+  CHECK_FALSE(DelayIn("12"));
+  CHECK_FALSE(DelayIn("x 1 1"));
+  CHECK_FALSE(DelayIn(""));
+}
+
+TEST_CASE("a server of another class is left as it is", "[yielding]") {
+  std::string_view why;
+  Yielder yielder;
+  std::thread([&] {
+    const sched_param none{};
+    REQUIRE(sched_setscheduler(0, SCHED_BATCH, &none) == 0);
+    why = Yielder::WhyNot();
+    yielder.Attach();
+    yielder.Tick(Pace::kFast, 100);
+  }).join();
+  CHECK(why.find("normal class") != why.npos);
+  CHECK_FALSE(yielder.yields());
+}
+
 // A thread that never sleeps, on the first CPU that there is for this process.
 class Spinner {
  public:
@@ -126,7 +152,7 @@ class Spinner {
 };
 
 TEST_CASE("the class of a thread changes and comes back", "[yielding]") {
-  REQUIRE(Yielder::IsPossible());
+  REQUIRE(Yielder::WhyNot().empty());
   Yielder yielder;
   Spinner spinner(&yielder);
   CHECK(spinner.policy() == SCHED_OTHER);
