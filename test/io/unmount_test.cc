@@ -15,9 +15,10 @@ TEST_CASE("the last close of a detached mount is no abort", "[device]") {
   for (int round = 0; round < 300; ++round) {
     DevMount m;
     m.Serve();
-    m.Start(static_cast<size_t>(round) % 2, [&m] {
+    const std::string path = m.Path();
+    m.Start(static_cast<size_t>(round) % 2, [&path] {
       for (int i = 0; i < 40; ++i) {
-        if (open(m.Path().c_str(), O_RDONLY) < 0) return 1;
+        if (open(path.c_str(), O_RDONLY) < 0) return 1;
       }
       return 0;
     });
