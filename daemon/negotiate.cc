@@ -61,7 +61,8 @@ InitFlags Wanted(const Options& options, const HostFacts& facts) {
   if (options.passthrough != Passthrough::kOff && facts.can_register_backing) {
     want.Add(init::kPassthrough);
   }
-  // What is in a ring when its server dies cannot be asked for again.
+  // Requests of a ring whose server dies are taken in while it dies, which is
+  // the kernel's habit and no promise.
   if (options.transport != Transport::kDev &&
       options.restart != Restart::kLossless && facts.is_device) {
     want.Add(init::kOverIoUring);

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -64,21 +63,25 @@ absl::Status Set(Options& options, const OptionRow& row,
   return status;
 }
 
-// How many letters are wrong, missing or too many.
+// How many letters are wrong, missing or too many, or stand the wrong way round
+// with the next (optimal string alignment).
 size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1,
-                         diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
+  std::vector<std::vector<size_t>> d(a.size() + 1,
+                                     std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) {
+    for (size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        d[i][j] = i + j;
+        continue;
+      }
+      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1,
+                          d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+      }
     }
   }
-  return row.back();
+  return d.back().back();
 }
 
 absl::Status Unknown(std::string_view name) {
@@ -295,7 +298,7 @@ absl::StatusOr<Options> ParseOptions(std::span<const char* const> args,
       options.transport == Transport::kUring) {
     return BadOption(
         "restart=lossless and transport=uring exclude each other: requests "
-        "that are in a ring when its server dies are lost; use restart=best, "
+        "that are in a ring when its server dies may end; use restart=best, "
         "or leave transport out");
   }
   return options;

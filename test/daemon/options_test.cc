@@ -161,6 +161,7 @@ TEST_CASE("an unknown option is named", "[options]") {
 TEST_CASE("an option that is nearly one is guessed", "[options]") {
   CHECK(Mentions(RefusalOf("-ochache=none"), "is it cache?"));
   CHECK(Mentions(RefusalOf("--timout=3"), "is it timeout?"));
+  CHECK(Mentions(RefusalOf("-ocahce=none"), "is it cache?"));
   CHECK(Mentions(RefusalOf("-oallow-others"), "is it allow_other?"));
   CHECK(Mentions(RefusalOf("-onosiud"), "is it nosuid?"));
   for (const char* arg : {"-ox", "-oxy", "-obogus", "-osomething_else"}) {
