@@ -51,7 +51,8 @@ std::optional<LogFolder> FindLogFolder(std::string_view word) {
 LogFolder FolderOf(std::string_view source_file) {
   while (!source_file.empty()) {
     size_t slash = source_file.rfind('/');
-    source_file = source_file.substr(0, slash == source_file.npos ? 0 : slash);
+    source_file =
+        source_file.substr(0, slash == std::string_view::npos ? 0 : slash);
     std::string_view name = source_file.substr(source_file.rfind('/') + 1);
     if (auto folder = FindLogFolder(name)) return *folder;
   }
@@ -65,13 +66,13 @@ absl::Status LogLevels::Parse(LogLevels& out, std::string_view text) {
     const size_t comma = text.find(',');
     const std::string_view word = text.substr(0, comma);
     const size_t equals = word.find('=');
-    auto level =
-        FindLevel(equals == word.npos ? word : word.substr(equals + 1));
+    auto level = FindLevel(
+        equals == std::string_view::npos ? word : word.substr(equals + 1));
     if (!level) {
       return BadWord(word, absl::StrCat("is not one of ", List(kLevels),
                                         ", or FOLDER=LEVEL of them"));
     }
-    if (equals == word.npos) {
+    if (equals == std::string_view::npos) {
       if (has_default) {
         return BadWord(word,
                        "is a second level for all; give one, and "
@@ -87,7 +88,7 @@ absl::Status LogLevels::Parse(LogLevels& out, std::string_view text) {
       }
       levels.folders_[static_cast<size_t>(*folder)] = *level;
     }
-    if (comma == text.npos) break;
+    if (comma == std::string_view::npos) break;
     text.remove_prefix(comma + 1);
   }
   out = levels;

@@ -115,25 +115,26 @@ absl::StatusOr<ServiceManager> ServiceManager::FromEnvironment() {
   auto path = Take(kVariable);
   auto watchdog = TakeWatchdog();
   if (!path) return manager;
+  const std::string& name = *path;
   if (!watchdog.ok()) return watchdog.status();
   manager.watchdog_ = *watchdog;
-  manager.path_ = *path;
+  manager.path_ = name;
 
   sockaddr_un& address = manager.address_;
   address.sun_family = AF_UNIX;
-  if (path->size() < 2 || ((*path)[0] != '/' && (*path)[0] != '@')) {
-    return Bad(kVariable, *path,
+  if (name.size() < 2 || (name[0] != '/' && name[0] != '@')) {
+    return Bad(kVariable, name,
                "neither an absolute path nor an abstract name ('@...')");
   }
   // A path takes its final zero along, an abstract name begins with one.
-  const bool is_abstract = (*path)[0] == '@';
-  if (path->size() + (is_abstract ? 0 : 1) > sizeof(address.sun_path)) {
-    return Bad(kVariable, *path, "too long for the address of a socket");
+  const bool is_abstract = name[0] == '@';
+  if (name.size() + (is_abstract ? 0 : 1) > sizeof(address.sun_path)) {
+    return Bad(kVariable, name, "too long for the address of a socket");
   }
-  std::memcpy(address.sun_path, path->data(), path->size());
+  std::memcpy(address.sun_path, name.data(), name.size());
   if (is_abstract) address.sun_path[0] = '\0';
   manager.address_size_ = static_cast<socklen_t>(
-      offsetof(sockaddr_un, sun_path) + path->size() + (is_abstract ? 0 : 1));
+      offsetof(sockaddr_un, sun_path) + name.size() + (is_abstract ? 0 : 1));
 
   UniqueFd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   // Connected, so that it is found from whatever root directory we have later.

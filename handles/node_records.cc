@@ -105,7 +105,7 @@ void NodeRecords::Put(const NodeRecord& record, uint32_t lookups) {
   Vault::Ref& ref = refs_[record.id];
   // The new one first: a node that has none is lost.
   Vault::Ref old =
-      std::exchange(ref, vault_->Put(Vault::Kind::kNode, Write(record)));
+      std::exchange(ref, vault_->Put(Vault::Kind::kNode, Write(record), {}));
   SetLookups(record.id, lookups);
   vault_->Erase(old);
 }

@@ -161,7 +161,7 @@ std::vector<ControlRequest> ControlPort::Collect() {
       end = it->line.find('\n');
     }
     const bool waits = n < 0 && (errno == EAGAIN || errno == EINTR);
-    if (end != std::string::npos && end <= kLongest) {
+    if (end <= kLongest) {
       (void)epoll_ctl(events_.get(), EPOLL_CTL_DEL, it->fd.get(), nullptr);
       it->line.resize(end);
       out.push_back(

@@ -115,7 +115,7 @@ std::optional<StoredMount> TakeStoredMount(const Options& options) {
     std::string_view name = one.name;
     uint32_t ref = 0;
     const size_t dot = name.find('.');
-    if (dot != name.npos) {
+    if (dot != std::string_view::npos) {
       (void)std::from_chars(name.data() + dot + 1, name.data() + name.size(),
                             ref);
     }

@@ -146,7 +146,7 @@ JournalEntry* Journal::Begin(Unique unique, const Before& before) {
 }
 
 void Journal::Done(JournalEntry& entry, std::span<const std::byte> payload,
-                   int32_t error) {
+                   int32_t error) const {
   PassFailpoint("executed", generation_);
   // A longer one stays an intent, which is settled.
   if (payload.size() > JournalEntry::kPayload) return;

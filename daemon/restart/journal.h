@@ -89,7 +89,7 @@ class Journal {
   // requests that were never answered.
   JournalEntry* Begin(Unique unique, const Before& before);
   void Done(JournalEntry& entry, std::span<const std::byte> payload,
-            int32_t error);
+            int32_t error) const;
   // Called now and then: entries of earlier servers that nobody has asked for
   // are not waited for any longer.
   void Tick(absl::Time now);

@@ -46,7 +46,7 @@ class Vault {
   virtual ~Vault() = default;
   // Up to kMost bytes.
   virtual Ref Put(Kind kind, std::span<const std::byte> data,
-                  BorrowedFd fd = {}) = 0;
+                  BorrowedFd fd) = 0;
   // A record's descriptor, later.
   virtual void Keep(Ref ref, BorrowedFd fd) = 0;
   virtual void Erase(Ref ref) = 0;
