@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
+#include <charconv>
 #include <cstring>
 #include <span>
 
@@ -47,9 +47,12 @@ Result<struct statx> Look(BorrowedFd fd) {
 // Since Linux 6.6; before, they were places in the open directory's list.
 bool TmpfsPositionsLast() {
   utsname name{};
+  if (uname(&name) != 0) return false;
+  const char* const end = name.release + std::strlen(name.release);
   int major = 0, minor = 0;
-  if (uname(&name) != 0 ||
-      std::sscanf(name.release, "%d.%d", &major, &minor) != 2) {
+  auto [dot, error] = std::from_chars(name.release, end, major);
+  if (error != std::errc() || dot == end || *dot != '.' ||
+      std::from_chars(dot + 1, end, minor).ec != std::errc()) {
     return false;
   }
   return major > 6 || (major == 6 && minor >= 6);

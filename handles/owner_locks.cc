@@ -115,7 +115,7 @@ void OwnerLocks::Note(std::vector<LockRange>& held, const LockRange& range) {
 void OwnerLocks::Restore() {
   if (vault_ == nullptr) return;
   for (Vault::Item& item : vault_->Inherited(Vault::Kind::kLockOwner)) {
-    Kept kept;
+    Kept kept{};
     Holder holder;
     if (Vault::Read(item, kept) && item.fd) {
       holder.held = HeldThrough(item.fd, kept.pid);

@@ -114,7 +114,7 @@ void OffloadPool::Serve(Running& self) {
   mutex_.Unlock();
 }
 
-Packet OffloadPool::Withdraw(std::deque<Queued>::iterator at) {
+Packet OffloadPool::Withdraw(const std::deque<Queued>::iterator& at) {
   Packet packet = std::move(at->packet);
   const uint32_t group = at->group;
   queue_.erase(at);

@@ -83,7 +83,7 @@ class OffloadPool {
            (!may_call_off_ || may_call_off_(queued.packet));
   }
   // Takes it from the queue.
-  Packet Withdraw(std::deque<Queued>::iterator at)
+  Packet Withdraw(const std::deque<Queued>::iterator& at)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CallOff(Packet& packet) const;
   void Serve(Running& self);

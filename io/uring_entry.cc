@@ -16,7 +16,7 @@ constexpr size_t kPage = 4096;
 // Of the payload, what all requests but those with data fit into.
 constexpr size_t kNames = 4 * kPage;
 // An entry that carried more gives its pages back when it carries little.
-constexpr size_t kMuch = 64 * 1024;
+constexpr size_t kMuch = 16 * kPage;
 
 constexpr size_t RoundUp(size_t n) { return (n + kPage - 1) / kPage * kPage; }
 

@@ -348,11 +348,9 @@ void UringLane::NudgeDryQueues() {
   for (UringQueue& queue : queues_) {
     if (!queue.was_dry || queue.nudged || queue.in_kernel == 0) continue;
     io_uring_submit(&ring_);  // an entry must be there to take it
-    if (pinned_) {
-      queue.nudged = Nudge();
-    } else if (Visit visit(queue.id); visit.there()) {
-      queue.nudged = Nudge();
-    }
+    std::optional<Visit> visit;
+    if (!pinned_) visit.emplace(queue.id);
+    if (pinned_ || visit->there()) queue.nudged = Nudge();
   }
 }
 
@@ -507,7 +505,8 @@ void UringLane::LeaveToSuccessor() {
 void UringLane::Reap() {
   io_uring_cqe* cqe;
   while (io_uring_peek_cqe(&ring_, &cqe) == 0) {
-    uint64_t tag = io_uring_cqe_get_data64(cqe);
+    const uint64_t tag = io_uring_cqe_get_data64(cqe);
+    auto* entry = static_cast<UringEntry*>(io_uring_cqe_get_data(cqe));
     int result = cqe->res;
     io_uring_cqe_seen(&ring_, cqe);
     if (tag == kWakeTag) {
@@ -516,7 +515,7 @@ void UringLane::Reap() {
       CommitReturned();
       ArmWake();
     } else if (tag != kTetherTag) {
-      OnEntry(reinterpret_cast<UringEntry*>(tag), result);
+      OnEntry(entry, result);
     }
   }
 }

@@ -13,6 +13,11 @@ constexpr size_t kSlots = 1024;
 // in a program that takes this one's; within 38 bits, which all machines have.
 constexpr uintptr_t kAddress = 0x2000000000;
 
+void* Address(uintptr_t address) {
+  // Nothing is there yet: mmap is to put it there.
+  return reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
+}
+
 constexpr size_t Stride(size_t payload_size) {
   return UringMemory::Slot::kFront + kPage +
          (payload_size + kPage - 1) / kPage * kPage;
@@ -26,7 +31,7 @@ std::unique_ptr<UringMemory> UringMemory::Create(size_t payload_size) {
     return nullptr;
   }
   void* at =
-      mmap(reinterpret_cast<void*>(kAddress), size, PROT_READ | PROT_WRITE,
+      mmap(Address(kAddress), size, PROT_READ | PROT_WRITE,
            MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, memory.get(), 0);
   if (at == MAP_FAILED) {
     at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
@@ -40,10 +45,9 @@ std::unique_ptr<UringMemory> UringMemory::Create(size_t payload_size) {
 std::unique_ptr<UringMemory> UringMemory::Map(UniqueFd memory,
                                               uintptr_t address,
                                               size_t payload_size) {
-  void* at =
-      mmap(reinterpret_cast<void*>(address), kSlots * Stride(payload_size),
-           PROT_READ | PROT_WRITE,
-           MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, memory.get(), 0);
+  void* at = mmap(
+      Address(address), kSlots * Stride(payload_size), PROT_READ | PROT_WRITE,
+      MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, memory.get(), 0);
   if (at == MAP_FAILED) return nullptr;
   return std::unique_ptr<UringMemory>(new UringMemory(
       std::move(memory), static_cast<std::byte*>(at), payload_size));

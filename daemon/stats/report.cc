@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <ctime>
 #include <fstream>
@@ -37,8 +38,7 @@ uint64_t CountDescriptors(pid_t pid) {
 
 double Microseconds(double nanoseconds) {
   // Of a microsecond no more than a tenth is known.
-  return static_cast<double>(static_cast<int64_t>(nanoseconds / 100 + 0.5)) /
-         10;
+  return std::round(nanoseconds / 100) / 10;
 }
 
 double SecondsSince(int64_t began_ns) {

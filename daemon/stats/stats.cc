@@ -217,7 +217,7 @@ void Stats::Begin(io::Packet& packet) {
   HANDLEFS_PROBE_START(header.unique, header.opcode, header.nodeid);
   Shard& shard = Mine();
   // Who shares one has no place of his own, and is not seen there.
-  if (&shard == &layout_->shard[0]) return;
+  if (&shard == layout_->shard.data()) return;
   Put(shard.place, TicketOf(packet), Whereabouts::kThread);
 }
 
@@ -240,7 +240,7 @@ uint32_t Stats::TakeSeat(const Ticket& ticket, Whereabouts where) {
 
 void Stats::Queue(io::Packet& packet) {
   Shard& shard = Mine();
-  Add(shard.offloaded, 1, &shard == &layout_->shard[0]);
+  Add(shard.offloaded, 1, &shard == layout_->shard.data());
   packet.seat = TakeSeat(TicketOf(packet), Whereabouts::kQueued);
 }
 
@@ -269,7 +269,7 @@ void Stats::End(const Ticket& ticket, int error,
                 std::span<const std::byte> payload) {
   const int64_t took = std::max<int64_t>(Now() - ticket.began_ns, 0);
   Shard& shard = Mine();
-  const bool shared = &shard == &layout_->shard[0];
+  const bool shared = &shard == layout_->shard.data();
   const size_t row = proto::RowIndex(ticket.opcode);
   Shard::Op& op = shard.ops[row];
   Add(op.buckets[BucketOf(static_cast<uint64_t>(took))], 1, shared);
@@ -297,7 +297,7 @@ void Stats::End(const Ticket& ticket, int error,
 
 void Stats::CountMalformed() {
   Shard& shard = Mine();
-  Add(shard.malformed, 1, &shard == &layout_->shard[0]);
+  Add(shard.malformed, 1, &shard == layout_->shard.data());
 }
 
 TraceLevel Stats::trace() const {
