@@ -151,8 +151,15 @@ class Spinner {
   std::thread thread_;
 };
 
+// In a container, say, it may not be possible.
+bool CanYield() {
+  const std::string why(Yielder::WhyNot());
+  if (!why.empty()) WARN("not tried: " << why);
+  return why.empty();
+}
+
 TEST_CASE("the class of a thread changes and comes back", "[yielding]") {
-  REQUIRE(Yielder::WhyNot().empty());
+  if (!CanYield()) return;
   Yielder yielder;
   Spinner spinner(&yielder);
   CHECK(spinner.policy() == SCHED_OTHER);
@@ -170,6 +177,7 @@ TEST_CASE("the class of a thread changes and comes back", "[yielding]") {
 }
 
 TEST_CASE("a thread that is starved is normal again", "[yielding]") {
+  if (!CanYield()) return;
   Yielder yielder;
   Spinner spinner(&yielder);
   Spinner hog;
@@ -183,6 +191,7 @@ TEST_CASE("a thread that is starved is normal again", "[yielding]") {
 }
 
 TEST_CASE("threads of a thread that yields are normal ones", "[yielding]") {
+  if (!CanYield()) return;
   io::ThreadDefaults::Remember();
   cpu_set_t home, cpus;
   REQUIRE(sched_getaffinity(0, sizeof(home), &home) == 0);
