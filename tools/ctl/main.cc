@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <string>
 
@@ -255,6 +256,12 @@ int Main(std::span<const char* const> args) {
 }  // namespace handlefs::ctl
 
 int main(int argc, char** argv) {
-  return handlefs::ctl::Main(
-      std::span<const char* const>(argv + 1, static_cast<size_t>(argc - 1)));
+  try {
+    return handlefs::ctl::Main(
+        std::span<const char* const>(argv + 1, static_cast<size_t>(argc - 1)));
+  } catch (const std::exception& e) {
+    // The JSON library's way to say that an answer has another form.
+    std::fprintf(stderr, "handlefsctl: cannot read the answer: %s\n", e.what());
+    return static_cast<int>(handlefs::ctl::ExitStatus::kUnreachable);
+  }
 }
