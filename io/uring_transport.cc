@@ -198,9 +198,12 @@ Activity UringTransport::Tick() {
       const uint64_t moved = pulse - group.pulses[i];
       const bool working = (pulse & 1) != 0;
       if (working || moved != 0) activity = Activity::kBusy;
-      // One that yields may only have waited for its CPU.
-      stuck += working && moved == 0 && !group.lanes[i]->yielder().yields();
-      group.lanes[i]->yielder().Tick(pace, moved / 2);
+      // One that yields may only have waited for its CPU. It stops, whatever
+      // the others do, and is looked at again.
+      const bool stands = working && moved == 0;
+      Yielder& yielder = group.lanes[i]->yielder();
+      stuck += stands && !yielder.yields();
+      yielder.Tick(stands ? Pace::kSlow : pace, moved / 2);
       group.pulses[i] = pulse;
     }
     if (stuck < group.lanes.size()) {

@@ -24,8 +24,10 @@ constexpr int kFastTicks = 3;
 
 // What a client may do between two requests on the thread's CPU.
 constexpr nanoseconds kThinking = microseconds(50);
-// More than that of a tick spent waiting: others want the CPU.
+// More than that of a tick spent waiting: others want the CPU. The shorter one
+// for who has little to do, and would make each of a few clients wait.
 constexpr nanoseconds kMuch = milliseconds(5);
+constexpr nanoseconds kMuchForFew = milliseconds(1);
 constexpr int kFirstPause = 100;
 constexpr int kLongestPause = 6400;
 
@@ -50,7 +52,8 @@ bool YieldRule::Tick(Pace pace, uint64_t requests, nanoseconds delay) {
     return yields_;
   }
   if (++lasted_ >= kFirstPause) next_pause_ = 0;
-  if (delay > kMuch + kThinking * requests) {
+  const nanoseconds much = requests < kFew ? kMuchForFew : kMuch;
+  if (delay > much + kThinking * requests) {
     yields_ = false;
     next_pause_ = std::clamp(next_pause_ * 2, kFirstPause, kLongestPause);
     pause_ = next_pause_;
@@ -67,7 +70,7 @@ std::optional<nanoseconds> DelayIn(std::string_view schedstat) {
   for (int64_t& number : numbers) {
     auto [next, error] = std::from_chars(at, end, number);
     if (error != std::errc()) return std::nullopt;
-    at = std::min(next + 1, end);
+    at = next == end ? end : next + 1;
   }
   // A thread that reads this has had a turn.
   if (numbers[2] == 0) return std::nullopt;

@@ -141,6 +141,62 @@ TEST_CASE("a lane that sits in a request gets another beside it", "[uring]") {
   CHECK(m.AskOn(0, "afterwards") == ENODATA);
 }
 
+// Threads of this process that yield.
+int Yielding() {
+  int count = 0;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/self/task")) {
+    count +=
+        sched_getscheduler(std::stoi(task.path().filename())) == SCHED_IDLE;
+  }
+  return count;
+}
+
+TEST_CASE("a lane that yields and sits in a request gets another, too",
+          "[uring]") {
+  Parameter on('Y');
+  NEED_URING(on);
+  const int cpus = static_cast<int>(std::thread::hardware_concurrency());
+  const std::string why_not(io::Yielder::WhyNot());
+  if (cpus < 2 || !why_not.empty()) {
+    WARN("not tried: it takes two CPUs; " << why_not);
+    return;
+  }
+  Gate gate;
+  std::atomic<int> sitting{0}, quick{0};
+  std::atomic<bool> opened{false};
+  Mounted m({.max_lanes = 2,
+             .depth = 1,
+             .scheduling = io::Scheduling::kAuto,
+             .report = {}});
+  m.service.on_ask = [&](const std::string& name, Packet packet) {
+    if (name == "slow") {
+      ++sitting;
+      opened = gate.Wait();
+    }
+    quick += name == "quick";
+    packet.token.ReplyError(Errno(ENODATA));
+  };
+  m.dev->SetTick([&] { return m.rings->Tick(); });
+  m.Serve();
+  // On another CPU requests come fast all the time.
+  Clients busy;
+  busy.Start(1, m.root.get(), [&m] {
+    while (m.Ask("fast") == ENODATA) {
+    }
+    return 1;
+  });
+  REQUIRE(Eventually([&] { return Yielding() == cpus; }));
+  m.Start(0, [&m] { return m.Ask("slow"); });
+  REQUIRE(Eventually([&] { return sitting == 1; }));
+  m.Start(0, [&m] { return m.Ask("quick"); });
+  CHECK(Eventually([&] { return quick == 1; }));
+  gate.Open();
+  CHECK(m.clients.Next() == ENODATA);
+  CHECK(m.clients.Next() == ENODATA);
+  CHECK(opened);  // the quick one did not wait until the slow one gave up
+}
+
 TEST_CASE("INTERRUPT reaches a request that came over a ring", "[uring]") {
   Parameter on('Y');
   NEED_URING(on);

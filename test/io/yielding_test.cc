@@ -60,6 +60,14 @@ TEST_CASE("a thread yields while requests come fast", "[yielding]") {
   CHECK(rule.Tick(Pace::kFast, 100, kNone));
 }
 
+TEST_CASE("a thread with few requests may not wait for long", "[yielding]") {
+  YieldRule rule;
+  REQUIRE(rule.Tick(Pace::kFast, 1, kNone));
+  CHECK(rule.Tick(Pace::kFast, 1, microseconds(1000)));
+  CHECK(rule.Tick(Pace::kFast, 32, microseconds(5000)));
+  CHECK_FALSE(rule.Tick(Pace::kFast, 1, microseconds(1100)));
+}
+
 TEST_CASE("a thread that had to wait yields no more for a while",
           "[yielding]") {
   YieldRule rule;
