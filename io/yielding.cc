@@ -47,7 +47,8 @@ Pace PaceMeter::Tick(uint64_t requests) {
 bool YieldRule::Tick(Pace pace, uint64_t requests, nanoseconds delay) {
   if (!yields_) {
     pause_ = std::max(pause_ - 1, 0);
-    yields_ = pace == Pace::kFast && pause_ == 0;
+    // Who waits as a normal thread already would wait for long.
+    yields_ = pace == Pace::kFast && pause_ == 0 && delay <= kMuchForFew;
     lasted_ = 0;
     return yields_;
   }

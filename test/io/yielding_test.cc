@@ -60,6 +60,12 @@ TEST_CASE("a thread yields while requests come fast", "[yielding]") {
   CHECK(rule.Tick(Pace::kFast, 100, kNone));
 }
 
+TEST_CASE("a thread that waits as it is does not begin to", "[yielding]") {
+  YieldRule rule;
+  CHECK_FALSE(rule.Tick(Pace::kFast, 100, microseconds(1100)));
+  CHECK(rule.Tick(Pace::kFast, 100, microseconds(1000)));
+}
+
 TEST_CASE("a thread with few requests may not wait for long", "[yielding]") {
   YieldRule rule;
   REQUIRE(rule.Tick(Pace::kFast, 1, kNone));
